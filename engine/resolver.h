@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * resolver.h - names to addresses with c-ares, driven by the shard's ring and timer wheel.
+ *
+ * Role      A and AAAA are asked together; numeric hosts, "localhost" (RFC 6761) and the caller's
+ *           overrides need no query. Answers are cached for their TTL (bounded, LRU). No blocking
+ *           call, no helper thread. All of c-ares' sockets are made and used through ring/net.h
+ *           and watched through hpxi_ring_poll().
+ * Threads   The shard's.
+ * Memory    c-ares allocates per query; the cache is bounded by cache_entries.
+ */
+#ifndef HPXI_RESOLVER_H
+#define HPXI_RESOLVER_H
+
+#include "ring/net.h"
+#include "ring/ring.h"
+#include "ring/wheel.h"
+
+#define HPXI_ADDRESSES_MAX 16u
+
+typedef struct hpxi_resolver hpxi_resolver;
+
+typedef struct hpxi_addresses {
+    uint32_t count;
+    hpxi_address list[HPXI_ADDRESSES_MAX]; /* RFC 8305 section 4 order: families interleaved, v6
+                                              first; ports set */
+} hpxi_addresses;
+
+typedef struct hpxi_query hpxi_query;
+/* Called once, from hpxi_resolver_completion(), _settle() or a timer; never from inside
+ * hpxi_query_start(). status: HPX_OK, HPX_E_DNS_NOT_FOUND, HPX_E_DNS_FAILED, HPX_E_DNS_TIMEOUT. */
+typedef void (*hpxi_query_fn)(hpxi_query *query, hpx_status status,
+                              const hpxi_addresses *addresses, const char *detail);
+
+/* A member of the asking object; must not move while active. */
+struct hpxi_query {
+    hpxi_query_fn done;
+    void *owner;
+    hpxi_resolver *resolver;
+    hpxi_query *next; /* private from here on */
+    hpxi_query *prev;
+    bool active;
+    uint16_t port;
+    uint32_t id;
+    hpxi_timer timeout;
+};
+
+typedef struct hpxi_resolver_config {
+    const char *servers;    /* "ADDR[:PORT],...", NULL: the system's */
+    uint32_t cache_entries; /* 0: no cache */
+} hpxi_resolver_config;
+
+/* Reads resolv.conf (once, before the loop). `now_ns` points to the shard's turn clock. */
+hpx_status hpxi_resolver_new(hpxi_resolver **out, const hpxi_resolver_config *config,
+                             hpxi_ring *ring, hpxi_wheel *wheel, const uint64_t *now_ns,
+                             const hpx_allocator *allocator, hpx_error *error);
+/* Queries still active get no callback. */
+void hpxi_resolver_free(hpxi_resolver *resolver);
+
+/* Start a query. Its callback comes later, at most timeout_ns from now. */
+void hpxi_query_start(hpxi_resolver *resolver, hpxi_query *query, const char *host, uint16_t port,
+                      uint64_t timeout_ns, hpxi_query_fn done, void *owner);
+
+/* Cancel: no callback. Nothing if not active. */
+void hpxi_query_cancel(hpxi_query *query);
+
+/* Route a completion of HPXI_OP_POLL. */
+void hpxi_resolver_completion(hpxi_resolver *resolver, const hpxi_completion *completion);
+
+/* Answers known at once (numeric, localhost, cache) are called back here; once per turn. Returns
+ * their number. */
+uint32_t hpxi_resolver_settle(hpxi_resolver *resolver);
+
+#endif /* HPXI_RESOLVER_H */

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** hpx.h - everything: the one header most programs include. */
+#ifndef HPX_HPX_H
+#define HPX_HPX_H
+
+#include <hpx/base.h>
+#include <hpx/engine.h>
+#include <hpx/system.h>
+#include <hpx/tls.h>
+#include <hpx/ws.h>
+
+#endif /* HPX_HPX_H */
