@@ -19,10 +19,10 @@ typedef struct hpxi_url {
     bool is_tls;
     bool host_is_v4;
     bool host_is_v6;
-    uint16_t port;                       /* explicit, or 80 / 443 */
-    char host[HPXI_URL_HOST_BYTES];      /* lower case; IPv6 without brackets */
+    uint16_t port;                              /* explicit, or 80 / 443 */
+    char host[HPXI_URL_HOST_BYTES];             /* lower case; IPv6 without brackets */
     char host_header[HPXI_URL_HOST_BYTES + 16]; /* with brackets, and port if not the default */
-    char target[HPXI_URL_TARGET_BYTES];  /* path and query, at least "/" */
+    char target[HPXI_URL_TARGET_BYTES];         /* path and query, at least "/" */
 } hpxi_url;
 
 /*

@@ -11,13 +11,15 @@ uint8_t *hpxi_buf_grow(hpxi_buf *buf, size_t bytes)
     if (bytes > SIZE_MAX / 4 - used) {
         return NULL;
     }
-    if (buf->capacity - used >= bytes && used <= buf->head) {
+    if (buf->data != NULL && buf->capacity - used >= bytes && used <= buf->head) {
         memcpy(buf->data, buf->data + buf->head, used); /* used <= head: no overlap */
         buf->head = 0;
         buf->tail = used;
         return buf->data + buf->tail;
     }
-    size_t capacity = buf->capacity == 0 ? BUF_BYTES_MIN : buf->capacity;
+    /* Doubled even where moving to the front would do: a queue that stays more than half full would
+     * be moved as a whole for every few bytes. */
+    size_t capacity = buf->capacity == 0 ? BUF_BYTES_MIN : buf->capacity * 2;
     while (capacity - used < bytes) {
         capacity *= 2;
     }

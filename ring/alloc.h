@@ -72,7 +72,7 @@ uint8_t *hpxi_buf_grow(hpxi_buf *buf, size_t bytes);
 /* `bytes` writable bytes at the tail, contiguous; NULL when out of memory (nothing lost). */
 static inline uint8_t *hpxi_buf_reserve(hpxi_buf *buf, size_t bytes)
 {
-    if (HPXI_LIKELY(buf->capacity - buf->tail >= bytes)) {
+    if (HPXI_LIKELY(buf->capacity - buf->tail >= bytes && buf->data != NULL)) {
         return buf->data + buf->tail;
     }
     return hpxi_buf_grow(buf, bytes);

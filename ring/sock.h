@@ -22,6 +22,8 @@
 #ifndef HPXI_SOCK_H
 #define HPXI_SOCK_H
 
+#include <stdalign.h>
+
 #include "ring/alloc.h"
 #include "ring/ring.h"
 
@@ -52,7 +54,7 @@ typedef enum hpxi_sock_state {
 
 struct hpxi_sock {
     /* For the owner. */
-    void *owner;
+    alignas(64) void *owner; /* what a received message touches shares the first cache line */
     const hpxi_sock_ops *ops;
 
     /* Private to sock.c. */
@@ -62,26 +64,31 @@ struct hpxi_sock {
     int fd;
     hpxi_sock_state state;
     uint32_t inflight;      /* operations whose final completion is to come */
+    uint32_t hot_index;     /* place in socks->hot */
+    hpxi_op wait_op;        /* CONNECT or ACCEPT */
     bool hot;               /* receive mode */
     bool receiving;         /* receive was started and has not ended */
     bool recv_armed;        /* a RECV operation is in flight */
     bool send_armed;        /* a SEND operation is in flight: `fly` is the kernel's */
+    bool wait_armed;        /* the operation `wait_op` is in flight */
     bool finishing;         /* shut down for writing once everything is sent */
     bool write_shut;
-    bool ended;             /* on_end was called, or is owed */
-    bool stuck;             /* a send could not complete inline: on_drain is owed */
+    bool send_failed;       /* nothing more is sent */
+    bool ended;             /* on_end was called */
+    uint8_t end_owed;       /* on_end(end_result) is due after this many settles; 0 = none */
+    bool drain_owed;        /* on_drain is due in settle */
+    bool stuck;             /* a send could not complete inline: on_drain is to come */
     bool dirty;             /* on the flush list */
-    bool settle;            /* on the settle list: on_gone or a deferred on_end is owed */
+    bool settle;            /* on the settle list */
+    bool rearm;             /* on the re-arm list */
     int end_result;
-    hpxi_buf out;           /* bytes to send next */
-    hpxi_buf fly;           /* bytes of the SEND operation in flight */
-    hpxi_address address;   /* peer, for connect */
     hpxi_sock *next_dirty;
     hpxi_sock *next_settle;
     hpxi_sock *next_rearm;
     hpxi_sock *next_free;
-    uint32_t hot_index;
-    bool rearm;             /* on the re-arm list */
+    hpxi_buf out;           /* bytes to send next */
+    hpxi_buf fly;           /* bytes of the SEND operation in flight */
+    hpxi_address address;   /* peer, for connect */
 };
 
 typedef struct hpxi_socks_config {
@@ -97,9 +104,11 @@ struct hpxi_socks {
     hpxi_socks_config config;
     hpxi_sock *table;
     hpxi_sock *free_list;
-    hpxi_sock *dirty_list;
+    hpxi_sock *dirty_list; /* first come, first served, as the re-arm list */
+    hpxi_sock *dirty_tail;
     hpxi_sock *settle_list;
     hpxi_sock *rearm_list;
+    hpxi_sock *rearm_tail;
     hpxi_sock **hot;
     uint32_t hot_count;
     uint32_t open_count; /* slots not FREE */
@@ -108,9 +117,13 @@ struct hpxi_socks {
 
 hpx_status hpxi_socks_init(hpxi_socks *socks, const hpxi_socks_config *config, hpxi_ring *ring,
                            hpxi_counters *counters, const hpx_allocator *allocator);
+
+/* Frees the table. Sockets that are not gone are cut off: their descriptor is closed, and the bytes
+ * of a SEND in flight are leaked on purpose, for the kernel may still read them. */
 void hpxi_socks_fini(hpxi_socks *socks);
 
-/* Begin a connect. on_connect follows. HPX_OK, HPX_E_LIMIT, -errno (no descriptor, ...). */
+/* Begin a connect. on_connect follows; after a failed one the socket is still to be closed.
+ * HPX_OK, HPX_E_LIMIT, -errno (no descriptor, ...). */
 hpx_status hpxi_sock_connect(hpxi_socks *socks, const hpxi_address *address, uint32_t busy_poll_us,
                              const hpxi_sock_ops *ops, void *owner, hpxi_sock **out);
 
@@ -143,7 +156,8 @@ static inline hpxi_buf *hpxi_sock_out(hpxi_sock *sock)
 /* Bytes were appended: send them at the next flush. */
 void hpxi_sock_mark(hpxi_sock *sock);
 
-/* Send now rather than at the end of the turn. Errors come as on_end in settle. */
+/* Send now rather than at the end of the turn. Errors come as on_end in the settle of the next
+ * turn, so that what the peer said before it went is received first. */
 void hpxi_sock_flush(hpxi_sock *sock);
 
 /* Bytes not yet taken by the kernel. */
@@ -162,7 +176,8 @@ void hpxi_sock_close(hpxi_sock *sock);
 /* Let go with RST. */
 void hpxi_sock_abort(hpxi_sock *sock);
 
-/* Route a completion of ACCEPT, CONNECT, RECV or SEND; recycles its slot. */
+/* Route a completion of ACCEPT, CONNECT, RECV, SEND or CANCEL; recycles its slot. A CANCEL may be
+ * of someone else's operation. */
 void hpxi_socks_dispatch(hpxi_socks *socks, const hpxi_completion *completion);
 
 /* recv() on every hot socket, at most `bytes_max` each. Returns the number of reads that brought
@@ -172,8 +187,9 @@ uint32_t hpxi_socks_receive_hot(hpxi_socks *socks, uint32_t bytes_max);
 /* Inline-send everything marked. Returns the number of sockets flushed. */
 uint32_t hpxi_socks_flush(hpxi_socks *socks);
 
-/* Owed callbacks (on_gone, deferred on_end), then re-arms of receives that ran out of buffers.
- * Returns the number of callbacks made. */
+/* Owed callbacks (on_gone, deferred on_end and on_drain), then re-arms of receives that ran out of
+ * buffers. Returns the number of callbacks made or still owed, re-arms still owed included: when it
+ * is not 0, take another turn before sleeping. Not to be called from a callback. */
 uint32_t hpxi_socks_settle(hpxi_socks *socks);
 
 #endif /* HPXI_SOCK_H */

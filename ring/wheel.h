@@ -3,8 +3,9 @@
  * wheel.h - hierarchical timer wheel: O(1) set and cancel, no allocation, no system call.
  *
  * Role      Holds the deadlines of a shard. Timers are members of their owners' structs. A timer
- *           fires once, at the first hpxi_wheel_advance() whose time is >= its deadline; never
- *           early, at most one tick (2^16 ns, 65 us) plus the turn late.
+ *           fires once, at the first hpxi_wheel_advance() whose time is >= its deadline rounded up
+ *           to a tick (2^16 ns, 65 us): never early, at most one tick plus the turn late.
+ * Order     By tick; within a tick, in no promised order.
  * Threads   One thread. Inside a fire callback any timer may be set or cancelled, its own too.
  * Memory    The wheel is a fixed array; timers are the caller's and must not move while set.
  */
@@ -30,6 +31,7 @@ struct hpxi_timer {
 
 typedef struct hpxi_wheel {
     hpxi_timer slots[HPXI_WHEEL_LEVELS][HPXI_WHEEL_SLOTS]; /* list heads */
+    hpxi_timer due; /* list head: what the budget of an advance left over */
     uint64_t occupied[HPXI_WHEEL_LEVELS];                  /* bit per non-empty slot */
     uint64_t tick;                                         /* all ticks before it are done */
     uint64_t count;                                        /* timers set */
@@ -55,12 +57,17 @@ void hpxi_wheel_set(hpxi_wheel *wheel, hpxi_timer *timer, uint64_t deadline_ns);
 /* Cancel; nothing if not set. */
 void hpxi_wheel_cancel(hpxi_wheel *wheel, hpxi_timer *timer);
 
-/* Fire what is due at now_ns (monotonic), at most `budget` timers; the rest fires at the next
+/* Fire what is due at now_ns (before an earlier call's: nothing is), at most `budget` timers; the rest fires at the next
  * call. Returns the number fired. Cheap when nothing is due. */
 uint32_t hpxi_wheel_advance(hpxi_wheel *wheel, uint64_t now_ns, uint32_t budget);
 
-/* Lower bound for the next deadline: sleeping until then wakes no later than any timer's deadline
- * plus one tick. UINT64_MAX when no timer is set. */
+/* When to advance next: never later than the first deadline rounded up to a tick, so that a sleep
+ * until then makes no timer later than one tick. It may be sooner, when timers of a higher level
+ * must be re-filed: at most HPXI_WHEEL_LEVELS times for a timer within the wheel's range.
+ * UINT64_MAX when no timer is set. */
 uint64_t hpxi_wheel_next(const hpxi_wheel *wheel);
+
+/* The invariants, walked in O(slots + timers): for HPX_XASSERT and tests. */
+bool hpxi_wheel_is_valid(const hpxi_wheel *wheel);
 
 #endif /* HPXI_WHEEL_H */

@@ -84,4 +84,7 @@ void hpxi_tls_get_info(const hpxi_tls *tls, hpxi_tls_info *out);
 /* wolfSSL_Init once per process (idempotent, thread-safe). Called by the context constructors. */
 hpx_status hpxi_tls_global_init(void);
 
+/* Allocations wolfSSL has asked for since the process started, by all threads. */
+uint64_t hpxi_tls_allocations(void);
+
 #endif /* HPXI_TLS_H */

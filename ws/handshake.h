@@ -14,6 +14,7 @@
 #define HPXI_WS_HANDSHAKE_H
 
 #include "ring/alloc.h"
+#include "ws/frame.h"
 
 #define HPXI_WS_NONCE_BYTES  16u
 #define HPXI_WS_KEY_BYTES    24u /* base64 of the nonce, without NUL */
@@ -23,9 +24,9 @@
 void hpxi_ws_accept_of(char *accept, const char *key, size_t key_bytes);
 
 typedef struct hpxi_ws_request_config {
-    const char *host;                 /* Host value: "name", "name:port", "[v6]:port" */
-    const char *target;               /* origin-form: "/path?query" */
-    const char *const *headers;       /* "Name: value" */
+    const char *host;           /* Host value: "name", "name:port", "[v6]:port" */
+    const char *target;         /* origin-form: "/path?query" */
+    const char *const *headers; /* "Name: value" */
     uint32_t header_count;
     const char *const *subprotocols;
     uint32_t subprotocol_count;
@@ -42,24 +43,41 @@ hpx_status hpxi_ws_request_check(const hpxi_ws_request_config *config, hpx_error
 /* Append the request. HPX_OK, HPX_E_NO_MEMORY. The config must have passed the check. */
 hpx_status hpxi_ws_request_write(hpxi_buf *out, const hpxi_ws_request_config *config);
 
-/* Incremental reader of one HTTP head (either role). */
+/*
+ * Incremental reader of one HTTP head: of the answer for a client, of the request for a server.
+ *
+ *   START --("HTTP/1.x " or "METHOD " seen)--> LINES --(empty line)--> complete
+ *      \________ violation, limit or no memory ____\_________________> failed (absorbing)
+ */
 typedef struct hpxi_ws_head {
     hpxi_buf bytes;
-    size_t scanned;        /* bytes already searched for the end of the head */
-    uint32_t bytes_max;
+    size_t scanned;     /* bytes looked at so far; each is looked at once */
+    size_t line_bytes;  /* of the line in progress, without its CRLF */
+    uint32_t bytes_max; /* of the whole head with its empty line */
     uint32_t fields_max;
-    uint32_t lines;        /* line ends seen so far, to fail early on too many fields */
+    uint32_t lines;     /* line ends seen so far */
+    hpx_status failure; /* HPX_OK until it failed, then the same for ever */
+    hpxi_ws_role role;  /* ours */
+    uint8_t matched;    /* bytes of " HTTP/1.x" that the request line ends with so far */
+    bool started;       /* the first bytes were those of HTTP/1.x */
+    bool cr;            /* the last byte was a CR */
+    bool complete;
 } hpxi_ws_head;
 
-void hpxi_ws_head_init(hpxi_ws_head *head, uint32_t bytes_max, uint32_t fields_max,
-                       const hpx_allocator *allocator);
+void hpxi_ws_head_init(
+    hpxi_ws_head *head,
+    hpxi_ws_role role,
+    uint32_t bytes_max,
+    uint32_t fields_max,
+    const hpx_allocator *allocator);
 void hpxi_ws_head_fini(hpxi_ws_head *head);
 
 /*
  * Feed input until the empty line; advance *data and *size past what was used: bytes after the
  * head stay in the input. Returns 1 when the head is complete (in head->bytes), HPX_E_PARTIAL,
- * HPX_E_HTTP_TOO_BIG, HPX_E_HTTP_MALFORMED (early: first bytes cannot be HTTP, bare CR or LF, NUL),
- * HPX_E_NO_MEMORY.
+ * HPX_E_HTTP_TOO_BIG, HPX_E_HTTP_MALFORMED (at once: first bytes that no HTTP/1.x head begins with,
+ * a request line without a version, a bare CR or LF, NUL and other control bytes),
+ * HPX_E_NO_MEMORY. Not to be called again after a 1.
  */
 hpx_status hpxi_ws_head_feed(hpxi_ws_head *head, uint8_t **data, size_t *size, hpx_error *error);
 
@@ -73,16 +91,19 @@ typedef struct hpxi_ws_answer {
  * Client: check a complete head against the request (RFC 6455 4.1, items 1-6). `error` gets the
  * status, stage UPGRADE, http_status, retry_after_ns (seconds form; HTTP-date is ignored) and a
  * detail that names the field and what it was.
- * Returns HPX_OK, HPX_E_HTTP_MALFORMED, HPX_E_HTTP_TOO_BIG, HPX_E_UPGRADE_STATUS (with Location in
- * the detail of a redirect), HPX_E_UPGRADE_HEADER, HPX_E_UPGRADE_ACCEPT,
- * HPX_E_UPGRADE_SUBPROTOCOL, HPX_E_UPGRADE_EXTENSION.
+ * Returns HPX_OK, HPX_E_HTTP_MALFORMED (also a 101 of HTTP/1.0), HPX_E_UPGRADE_STATUS (with
+ * Location in the detail of a redirect; of HTTP/1.0 as well), HPX_E_UPGRADE_HEADER,
+ * HPX_E_UPGRADE_ACCEPT, HPX_E_UPGRADE_SUBPROTOCOL, HPX_E_UPGRADE_EXTENSION.
  */
-hpx_status hpxi_ws_answer_check(const hpxi_ws_head *head, const hpxi_ws_request_config *request,
-                                hpxi_ws_answer *answer, hpx_error *error);
+hpx_status hpxi_ws_answer_check(
+    const hpxi_ws_head *head,
+    const hpxi_ws_request_config *request,
+    hpxi_ws_answer *answer,
+    hpx_error *error);
 
 /* What the server learned from the client's request. */
 typedef struct hpxi_ws_offer {
-    char target[256];     /* cut if longer (`target_cut`) */
+    char target[256]; /* cut if longer (`target_cut`) */
     bool target_cut;
     char host[256];
     char key[HPXI_WS_KEY_BYTES + 1];
@@ -91,17 +112,21 @@ typedef struct hpxi_ws_offer {
 
 /*
  * Server: check a complete head (RFC 6455 4.2.1). Returns 101 if it is a valid upgrade, else the
- * HTTP status to answer with: 400, 405 (not GET), 426 (no or other upgrade, or version not 13),
- * 431 (too many fields).
+ * HTTP status to answer with: 400, 405 (not GET), 426 (no or other upgrade, or version not 13).
+ * A head that hpxi_ws_head_feed() refused is answered with 400, or 431 if it was too big.
  */
-uint32_t hpxi_ws_offer_check(const hpxi_ws_head *head, const char *const *subprotocols,
-                             uint32_t subprotocol_count, hpxi_ws_offer *offer, hpx_error *error);
+uint32_t hpxi_ws_offer_check(
+    const hpxi_ws_head *head,
+    const char *const *subprotocols,
+    uint32_t subprotocol_count,
+    hpxi_ws_offer *offer,
+    hpx_error *error);
 
 /* Server: append the 101 for an accepted offer. */
 hpx_status hpxi_ws_answer_write(hpxi_buf *out, const hpxi_ws_offer *offer);
 
-/* Server: append a refusal (Connection: close; Sec-WebSocket-Version: 13 for a 426; a short text
- * body). */
+/* Server: append a refusal (Connection: close; the fields that a 405 and a 426 need; a short text
+ * body). 400, 403, 404, 405, 408, 426, 431, 500 or 503. HPX_OK, HPX_E_NO_MEMORY. */
 hpx_status hpxi_ws_refusal_write(hpxi_buf *out, uint32_t http_status);
 
 #endif /* HPXI_WS_HANDSHAKE_H */

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn.h - one WebSocket connection on its shard: the driver.
+ *
+ * client  IDLE -> RESOLVING -> CONNECTING -> [TLS_HANDSHAKE] -> UPGRADING -> READY
+ * server                                     [TLS_HANDSHAKE] -> UPGRADING -> READY
+ * any     -> CLOSING -> CLOSED        (orderly: CLOSE frames, close_notify, FIN, peer's FIN)
+ * any     -> CLOSED                   (failed, refused, aborted)
+ *
+ * Role      conn.c holds the transitions, one function each; conn_io.c turns bytes into events and
+ *           messages into bytes; conn_close.c ends a connection from any state.
+ * Threads   The shard's.
+ * Memory    One allocation for the connection, and buffers that grow to what it needs and stay.
+ *
+ * A connection that leaves READY (or fails on the way there) owes DISCONNECTED; once its socket is
+ * gone it owes CLOSED. Both are delivered from the shard's settle step, never from inside a call
+ * of the app. Reconnection fits between the two: BACKING_OFF instead of CLOSED.
+ */
+#ifndef HPXI_CONN_H
+#define HPXI_CONN_H
+
+#include "engine/dial.h"
+#include "engine/shard.h"
+#include "engine/spec.h"
+#include "tls/tls.h"
+#include "ws/frame.h"
+#include "ws/handshake.h"
+
+struct hpx_conn {
+    hpx_shard *shard;
+    hpx_conn_state state;
+    hpxi_ws_role role;
+    hpx_event_fn on_event;  /* inline delivery, or NULL */
+    void *user;
+    hpxi_channel *channel;  /* port delivery and handle, or NULL; a reference */
+    hpxi_link *link;        /* of its handle, or NULL once released */
+    uint32_t handle_slot;
+
+    /* Configuration: the client's spec, or the listener's settings copied at accept. */
+    hpxi_spec *spec;
+    hpx_listener *listener; /* server role; a reference */
+    uint64_t send_queue_bytes_max;
+    uint64_t close_timeout_ns;
+    bool hot;
+
+    /* The way up. */
+    hpxi_dial dial;
+    hpxi_sock *sock;
+    hpxi_tls *tls;
+    hpxi_ws_head head;
+    uint8_t nonce[HPXI_WS_NONCE_BYTES];
+    hpxi_timer deadline; /* of the current stage */
+    uint64_t stage_ns;   /* when the current stage began */
+
+    /* Ready. */
+    uint64_t epoch;
+    hpxi_ws_decoder decoder;
+    hpxi_buf plain_out; /* TLS: frames to encrypt at the end of the turn */
+    bool want_writable; /* a send was refused: WRITABLE is owed when drained */
+
+    /* The way down. */
+    bool close_sent;
+    bool close_received;
+    bool finish;             /* FIN after everything queued went out */
+    bool discard;            /* received bytes are of no interest any more */
+    bool announced;          /* CONNECTED was delivered */
+    bool owes_disconnected;
+    bool told_disconnected;
+    hpx_error error;         /* why it ended */
+
+    hpx_conn_info info;
+
+    /* Lists of the shard. */
+    hpx_conn *next;
+    hpx_conn *prev;
+    hpx_conn *next_settle;
+    hpx_conn *next_dirty;
+    bool on_settle;
+    bool on_dirty;
+};
+
+struct hpx_listener {
+    hpx_shard *shard;
+    uint32_t refs; /* the app (until closed) and each accepted connection */
+    hpx_listen_config config;
+    char *strings;
+    size_t strings_bytes;
+    const char *subprotocols[HPXI_SUBPROTOCOLS_MAX];
+    hpxi_sock *sock; /* NULL once closed */
+    uint16_t port;
+    hpx_listener *next;
+    hpx_listener *prev;
+};
+
+void hpxi_listener_release(hpx_listener *listener);
+
+/* New client connection in IDLE; takes the spec, and a reference of the channel (may be NULL).
+ * NULL when out of memory (spec and channel stay the caller's). */
+hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *channel);
+
+/* IDLE -> RESOLVING. */
+void hpxi_conn_start(hpx_conn *conn);
+
+/* A connection accepted by `listener` on descriptor `fd`; errors only close it. */
+void hpxi_conn_accept(hpx_listener *listener, int fd);
+
+/* conn.c: TLS_HANDSHAKE -> UPGRADING with bytes received. False: not yet, or failed. */
+bool hpxi_conn_on_handshake(hpx_conn *conn, uint8_t **data, size_t *size);
+
+/* conn.c: UPGRADING -> READY with bytes received; advances the input past the head. */
+void hpxi_conn_on_head(hpx_conn *conn, uint8_t **data, size_t *size);
+
+/* Set the state, and publish it to the handle. */
+void hpxi_conn_set_state(hpx_conn *conn, hpx_conn_state state);
+
+/* conn_io.c ------------------------------------------------------------------------------------ */
+
+extern const hpxi_sock_ops hpxi_conn_sock_ops;
+
+/* Bytes from the socket; then what the state makes of them. */
+void hpxi_conn_on_plain(hpx_conn *conn, uint8_t *data, size_t size);
+
+/* Queue bytes of a handshake or a frame; `bytes` were appended to hpxi_conn_out(). */
+hpxi_buf *hpxi_conn_out(hpx_conn *conn);
+void hpxi_conn_mark(hpx_conn *conn);
+
+/* Queue a control frame. False when out of memory. */
+bool hpxi_conn_control(hpx_conn *conn, hpxi_ws_op op, const uint8_t *payload, size_t size);
+
+/* Bytes queued and not yet taken by the kernel. */
+uint64_t hpxi_conn_queued(const hpx_conn *conn);
+
+/* Encrypt what is waiting; called for connections on the dirty list. */
+void hpxi_conn_flush(hpx_conn *conn);
+
+/* Queue one message without looking at the queue's limit; READY only. */
+hpx_status hpxi_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload);
+
+/* Deliver an event to the handler or the channel. */
+void hpxi_conn_deliver(hpx_conn *conn, const hpx_event *event);
+
+/* conn_close.c --------------------------------------------------------------------------------- */
+
+/* End the connection with `error` (copied): tear down, owe the events. Any state but CLOSED. */
+void hpxi_conn_fail(hpx_conn *conn, const hpx_error *error);
+
+/* As above; the detail is given as text. */
+void hpxi_conn_fail_with(hpx_conn *conn, hpx_status status, hpx_stage stage, const char *detail);
+
+/* The peer broke a rule: send CLOSE(code), then FIN; DISCONNECTED is owed now. READY only. */
+void hpxi_conn_violation(hpx_conn *conn, hpx_status status, uint16_t code, const char *detail);
+
+/* The app (or the engine's stop) asks to close. Any state. */
+void hpxi_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason);
+
+/* The peer's CLOSE frame arrived. */
+void hpxi_conn_peer_close(hpx_conn *conn, uint16_t code, hpx_span reason);
+
+/* Both CLOSE frames are through, or nothing more is to be said: close_notify and FIN. */
+void hpxi_conn_finish(hpx_conn *conn);
+
+/* Drop everything at once (engine stop after its deadline). */
+void hpxi_conn_abort(hpx_conn *conn);
+
+/* The deadline of CLOSING passed. */
+void hpxi_conn_close_timeout(hpx_conn *conn);
+
+/* Put on the settle list; then hpxi_conn_settle() delivers what is owed, and frees the connection
+ * after CLOSED. */
+void hpxi_conn_mark_settle(hpx_conn *conn);
+void hpxi_conn_settle(hpx_conn *conn);
+
+#endif /* HPXI_CONN_H */

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn_api.c - the public functions on a connection, for code that runs on its shard.
+ *
+ * Threads   The shard's (asserted where state changes).
+ */
+#include "engine/conn.h"
+#include "engine/engine.h"
+#include "engine/error.h"
+
+hpx_status hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out,
+                             hpx_error *error)
+{
+    *out = NULL;
+    if (!hpxi_shard_is_owner(shard)) {
+        return hpxi_error_set(error, HPX_E_THREAD, HPX_STAGE_CONFIG,
+                              "hpx_shard_connect is for the shard's own thread; use "
+                              "hpx_ws_connect on a port");
+    }
+    if (shard->owner.phase != HPXI_SHARD_RUNNING) {
+        return hpxi_error_set(error, HPX_E_STATE, HPX_STAGE_CONFIG, "the shard is stopping");
+    }
+    hpxi_spec *spec = NULL;
+    hpx_status status = hpxi_spec_new(&spec, config, shard->allocator, error);
+    if (status != HPX_OK) {
+        return status;
+    }
+    if (spec->config.on_event == NULL) {
+        status = hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "on_event is NULL");
+    } else if (spec->config.shard != HPX_SHARD_BY_HASH && spec->config.shard != shard->index) {
+        status = hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
+                                "shard is %u, but this is shard %u", spec->config.shard,
+                                shard->index);
+    } else if (spec->url.is_tls && spec->tls == NULL) {
+        status = hpxi_engine_default_tls(shard->engine, &spec->tls, error);
+    }
+    hpx_conn *conn = status == HPX_OK ? hpxi_conn_new_client(shard, spec, NULL) : NULL;
+    if (status == HPX_OK && conn == NULL) {
+        status = hpxi_error_set(error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, "no memory");
+    }
+    if (status != HPX_OK) {
+        hpxi_spec_free(spec);
+        return status;
+    }
+    hpxi_conn_start(conn);
+    *out = conn;
+    return HPX_OK;
+}
+
+hpx_status hpx_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload)
+{
+    HPXI_ASSERT_OWNER(conn->shard);
+    if (HPXI_UNLIKELY(conn->state != HPX_CONN_READY)) {
+        return HPX_E_NOT_CONNECTED;
+    }
+    if (HPXI_UNLIKELY(kind != HPX_MESSAGE_TEXT && kind != HPX_MESSAGE_BINARY)) {
+        return HPX_E_INVALID;
+    }
+    const uint64_t queued = hpxi_conn_queued(conn);
+    if (HPXI_UNLIKELY(queued != 0 && queued + payload.size > conn->send_queue_bytes_max)) {
+        conn->want_writable = true;
+        hpxi_conn_mark_settle(conn);
+        return HPX_E_AGAIN;
+    }
+    return hpxi_conn_send(conn, kind, payload);
+}
+
+hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
+{
+    HPXI_ASSERT_OWNER(conn->shard);
+    const uint16_t sent = code == 0 ? 1000 : code;
+    if (!hpxi_ws_close_code_is_valid(sent) || reason.size > HPXI_WS_CLOSE_REASON_MAX
+        || !hpxi_utf8_check(reason.data, reason.size)) {
+        return HPX_E_INVALID;
+    }
+    hpxi_conn_close(conn, sent, reason);
+    return HPX_OK;
+}
+
+hpx_conn_state hpx_conn_get_state(const hpx_conn *conn)
+{
+    return conn->state;
+}
+
+const hpx_conn_info *hpx_conn_get_info(const hpx_conn *conn)
+{
+    return &conn->info;
+}
+
+uint64_t hpx_conn_queued_bytes(const hpx_conn *conn)
+{
+    return hpxi_conn_queued(conn);
+}
+
+void hpx_conn_set_user(hpx_conn *conn, void *user)
+{
+    HPXI_ASSERT_OWNER(conn->shard);
+    conn->user = user;
+}
+
+void *hpx_conn_get_user(const hpx_conn *conn)
+{
+    return conn->user;
+}
+
+hpx_shard *hpx_conn_get_shard(const hpx_conn *conn)
+{
+    return conn->shard;
+}

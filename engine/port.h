@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * port.h - a thread's way into the shards: per (port, shard) a control ring and a data ring.
+ *
+ * Role      Commands carry a handle's slot and generation, never a pointer to the connection: a
+ *           command that outlives its handle finds another generation and is dropped and counted.
+ *           The shard reads all control rings before any data ring, so a close overtakes any
+ *           amount of queued sends.
+ * Threads   hpx_port, hpx_handle, hpx_stream: the port's thread. A link's `shard` members: the
+ *           shard's thread.
+ */
+#ifndef HPXI_PORT_H
+#define HPXI_PORT_H
+
+#include <hpx/ws.h>
+
+#include "engine/channel.h"
+#include "engine/spec.h"
+#include "ring/doorbell.h"
+#include "ring/spsc.h"
+
+/* Control commands. */
+enum {
+    HPXI_COMMAND_CONNECT = 1, /* hpxi_command_connect */
+    HPXI_COMMAND_CLOSE = 2,   /* hpxi_command_close */
+    HPXI_COMMAND_RELEASE = 3, /* no payload: the handle is gone */
+};
+
+/* Data commands. */
+enum {
+    HPXI_COMMAND_SEND = 1,       /* hpxi_command_send + payload */
+    HPXI_COMMAND_SEND_BLOCK = 2, /* hpxi_command_send + hpxi_command_block */
+};
+
+typedef struct hpxi_command_connect {
+    hpxi_spec *spec;       /* the shard's from now on */
+    hpxi_channel *channel; /* a reference for the shard */
+} hpxi_command_connect;
+
+typedef struct hpxi_command_close {
+    uint16_t code;
+    uint16_t reason_bytes;
+    uint8_t reason[124];
+} hpxi_command_close;
+
+typedef struct hpxi_command_send {
+    uint64_t epoch; /* the send belongs to this epoch and to no later one */
+    uint32_t kind;  /* hpx_message_kind */
+    uint32_t unused;
+} hpxi_command_send;
+
+typedef struct hpxi_command_block {
+    uint8_t *data; /* the shard frees it */
+    size_t size;
+} hpxi_command_block;
+
+static inline uint64_t hpxi_handle_tag(uint32_t slot, uint32_t generation)
+{
+    return (uint64_t)generation << 32 | slot;
+}
+
+/* Shard side of a handle. */
+typedef struct hpxi_link_handle {
+    hpx_conn *conn; /* NULL: none */
+    uint32_t generation;
+} hpxi_link_handle;
+
+/* One (port, shard) pair. Made by the port, published to the shard, freed with the port's core. */
+typedef struct hpxi_link {
+    hpxi_spsc control;
+    hpxi_spsc data;
+    hpxi_port_core *port;
+    hpxi_link_handle *handles; /* the shard's; [handles_max] */
+    _Atomic uint64_t block_bytes; /* outstanding large sends: port adds, shard subtracts */
+    _Atomic uint32_t closed;   /* written by the port last: the shard may unlink once drained */
+} hpxi_link;
+
+/* The part of a port that shards and channels may still need after hpx_port_close(). */
+struct hpxi_port_core {
+    _Atomic uint32_t refs;
+    const hpx_allocator *allocator;
+    uint32_t shard_count;
+    uint32_t handles_max;
+    hpxi_doorbell doorbell; /* rung by shards */
+    hpxi_link *links;       /* [shard_count] */
+};
+
+void hpxi_port_core_retain(hpxi_port_core *core);
+void hpxi_port_core_release(hpxi_port_core *core);
+
+/* Outstanding large sends of one link: above this a send says HPX_E_AGAIN (unless it is alone). */
+#define HPXI_LINK_BLOCK_BYTES_MAX (UINT64_C(64) << 20)
+
+struct hpx_port {
+    hpx_engine *engine;
+    hpxi_port_core *core;
+    uint32_t index; /* in the engine's table */
+    hpx_handle *handles; /* [core->handles_max] */
+    hpx_handle *free_handles;
+    hpx_stream *streams; /* list of open streams, for the shared descriptor */
+    bool fd_mode;        /* hpx_stream_fd() was called: re-arm in next() */
+};
+
+struct hpx_handle {
+    hpx_port *port; /* NULL: free */
+    hpxi_link *link;
+    hpxi_channel *channel;
+    uint32_t shard;
+    uint32_t slot;
+    uint32_t generation;
+    hpx_handle *next_free;
+};
+
+struct hpx_stream {
+    hpx_port *port;
+    hpxi_channel *channel;
+    hpx_stream *next;
+    hpx_stream *prev;
+};
+
+#endif /* HPXI_PORT_H */

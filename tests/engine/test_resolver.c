@@ -1,0 +1,723 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: every kind of answer, and every way to lose interest in one, ends in exactly one callback,
+ * or none after a cancel; nothing is left behind.
+ * Method: the real ring and c-ares against a scripted name server on loopback. The clock can be
+ * put forward, so that no test waits for a TTL. resolver_bed_close() holds the invariants.
+ */
+#include <stdio.h>
+
+#include "tests/engine/resolver_bed.h"
+#include "tests/support/test.h"
+
+#define LONG_NS (9 * HPX_NS_PER_S)
+
+/* The addresses as text, separated by blanks. */
+static void assert_addresses(const ask *a, const char *expected)
+{
+    char text[HPXI_ADDRESSES_MAX * (HPXI_ADDRESS_TEXT_BYTES + 1)] = "";
+    for (uint32_t i = 0; i < a->addresses.count; i++) {
+        char one[HPXI_ADDRESS_TEXT_BYTES];
+        hpxi_address_format(&a->addresses.list[i], one);
+        strcat(text, i == 0 ? "" : " ");
+        strcat(text, one);
+    }
+    if (a->status != HPX_OK) {
+        fail_msg("%s: %s", hpx_status_name(a->status), a->detail);
+    }
+    assert_string_equal(text, expected);
+}
+
+static void test_query_when_answer_is_known_then_no_question(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        const char *expected;
+    } cases[] = {
+        {"127.0.0.1", "127.0.0.1:443"},
+        {"203.0.113.9", "203.0.113.9:443"},
+        {"::1", "[::1]:443"},
+        {"2001:DB8::5", "[2001:db8::5]:443"},
+        {"localhost", "[::1]:443 127.0.0.1:443"},
+        {"LocalHost.", "[::1]:443 127.0.0.1:443"},
+        {"a.b.localhost", "[::1]:443 127.0.0.1:443"},
+        {"x.LOCALHOST.", "[::1]:443 127.0.0.1:443"},
+    };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 16);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        ask a;
+        assert_int_equal(resolver_bed_resolve(&bed, &a, cases[i].host), 0);
+        assert_addresses(&a, cases[i].expected);
+    }
+    ask a;
+    assert_int_not_equal(resolver_bed_resolve(&bed, &a, "notlocalhost"), 0);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_answered_then_addresses_interleaved_v6_first(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 16);
+    ask a;
+    resolver_bed_resolve(&bed, &a, "a.test");
+    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_resolve(&bed, &a, "aaaa.test");
+    assert_addresses(&a, "[2001:db8::1]:443");
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "both.test"), 2);
+    assert_addresses(
+        &a, "[2001:db8::1]:443 192.0.2.1:443 [2001:db8::2]:443 192.0.2.2:443 192.0.2.3:443");
+    resolver_bed_resolve(&bed, &a, "cname.test");
+    assert_addresses(&a, "192.0.2.7:443");
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_more_addresses_than_fit_then_both_families_stay(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    ask a;
+    resolver_bed_resolve(&bed, &a, "many.test"); /* AAAA does not fit 512 bytes, but is sent */
+    assert_int_equal(a.status, HPX_OK);
+    assert_int_equal(a.addresses.count, HPXI_ADDRESSES_MAX);
+    for (uint32_t i = 0; i < HPXI_ADDRESSES_MAX; i++) {
+        assert_int_equal(a.addresses.list[i].u.any.sa_family, i % 2 == 0 ? AF_INET6 : AF_INET);
+        assert_int_equal(hpxi_address_port(&a.addresses.list[i]), 443);
+    }
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_truncated_then_asked_again_over_tcp(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    ask asks[3] = {0};
+    resolver_bed_ask(&bed, &asks[0], "tc1.test", 1, LONG_NS);
+    resolver_bed_ask(&bed, &asks[1], "tc2.test", 2, LONG_NS);
+    resolver_bed_run(&bed, asks, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(asks[i].status, HPX_OK);
+        assert_int_equal(asks[i].addresses.count, HPXI_ADDRESSES_MAX);
+        assert_int_equal(hpxi_address_port(&asks[i].addresses.list[5]), i + 1);
+    }
+    assert_int_equal(atomic_load(&bed.server.questions_tcp), 4);
+    /* A connection that is in use gets more to send: room for it is no new edge. */
+    ask keep = {0};
+    resolver_bed_ask(&bed, &keep, "slow.test", 1, LONG_NS);
+    resolver_bed_ask(&bed, &asks[2], "tc3.test", 3, LONG_NS);
+    resolver_bed_run(&bed, &asks[2], 1);
+    assert_int_equal(keep.called, 0);
+    memset(&asks[2], 0, sizeof(asks[2]));
+    resolver_bed_ask(&bed, &asks[2], "tc4.test", 4, LONG_NS);
+    resolver_bed_run(&bed, &asks[2], 1);
+    assert_int_equal(asks[2].status, HPX_OK);
+    assert_int_equal(atomic_load(&bed.server.questions_tcp), 8);
+    resolver_bed_run(&bed, &keep, 1);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_it_fails_then_status_and_detail_say_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        hpx_status status;
+    } cases[] = {
+        {"nx.test", HPX_E_DNS_NOT_FOUND},
+        {"nodata.test", HPX_E_DNS_NOT_FOUND},
+        {"servfail.test", HPX_E_DNS_FAILED},
+        {"malformed.test", HPX_E_DNS_FAILED},
+        {"two..dots", HPX_E_DNS_FAILED},
+    };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 16);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (int again = 0; again < 2; again++) { /* failures are not cached */
+            ask a;
+            const uint32_t questions = resolver_bed_resolve(&bed, &a, cases[i].host);
+            assert_int_equal(a.status, cases[i].status);
+            assert_non_null(strstr(a.detail, cases[i].host));
+            assert_true(strlen(a.detail) > strlen("cannot resolve : ") + strlen(cases[i].host));
+            assert_int_equal(questions != 0, strstr(cases[i].host, "..") == NULL);
+        }
+    }
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_noise_comes_first_then_answer_still_taken(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    ask a;
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "noise.test"), 2);
+    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_first_server_is_down_then_second_answers(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    hpxi_resolver_free(bed.resolver);
+    /* Nothing listens on the discard port of another loopback address. */
+    snprintf(bed.servers, sizeof(bed.servers), "127.0.0.9:9,127.0.0.1:%u", bed.server.port);
+    resolver_bed_new_resolver(&bed, 0);
+    ask a;
+    resolver_bed_resolve(&bed, &a, "a.test");
+    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_idle(&bed, HPX_NS_PER_MS);
+    hpxi_resolver_free(bed.resolver);
+    snprintf(bed.servers, sizeof(bed.servers), "127.0.0.9:9");
+    resolver_bed_new_resolver(&bed, 0);
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "a.test"), 0);
+    assert_int_equal(a.status, HPX_E_DNS_FAILED);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_never_answered_then_timeout_at_its_deadline(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    static const uint64_t timeouts_ms[] = {0, 1, 20, 150};
+    ask asks[COUNT_OF(timeouts_ms)] = {0};
+    resolver_bed_turn(&bed);
+    const uint64_t start_ns = bed.now_ns;
+    for (size_t i = 0; i < COUNT_OF(asks); i++) { /* all wait for one lookup */
+        resolver_bed_ask(&bed, &asks[i], "silent.test", 1, timeouts_ms[i] * HPX_NS_PER_MS);
+    }
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        const uint64_t deadline_ns = start_ns + timeouts_ms[i] * HPX_NS_PER_MS;
+        while (asks[i].called == 0) {
+            /* Called in the first turn that is a tick past it. */
+            assert_true(bed.now_ns < deadline_ns + HPX_NS_PER_S);
+            resolver_bed_turn(&bed);
+        }
+        assert_true(asks[i].called_ns >= deadline_ns);
+        assert_int_equal(asks[i].status, HPX_E_DNS_TIMEOUT);
+        assert_non_null(strstr(asks[i].detail, "silent.test"));
+    }
+    assert_int_equal(atomic_load(&bed.server.questions), 2);
+    hpxi_resolver_free(bed.resolver);
+    bed.resolver = NULL;
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    ask asks[2] = {0};
+    resolver_bed_turn(&bed);
+    const uint64_t start_ns = bed.now_ns;
+    resolver_bed_ask(&bed, &asks[0], "silent.test", 443, UINT64_MAX);
+    resolver_bed_ask(&bed, &asks[1], "half.test", 443, 5 * HPX_NS_PER_S);
+    resolver_bed_run(&bed, asks, 2);
+    assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
+    assert_addresses(&asks[1], "192.0.2.1:443");
+    assert_true(asks[1].called_ns - start_ns < 5 * HPX_NS_PER_S);
+    assert_int_equal(atomic_load(&bed.server.questions), 2 * 2 + 3);
+    resolver_bed_close(&bed);
+}
+
+static void test_cache_when_ttl_passes_then_asked_again(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        uint64_t lives_s; /* 0: not cached */
+    } cases[] = {
+        {"ttl0.test", 0},
+        {"ttl1.test", 1},
+        {"ttl300.test", 300},
+        {"ttl3600.test", 3600},
+        {"ttl86400.test", 3600},     /* capped */
+        {"ttl4294967295.test", 0},   /* RFC 2181 section 8: the top bit makes it 0 */
+        {"cname.test", 10},          /* the smallest of all records */
+        {"both.test", 300},
+    };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 16);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        ask first;
+        ask again;
+        assert_int_equal(resolver_bed_resolve(&bed, &first, cases[i].host), 2);
+        assert_int_equal(first.status, HPX_OK);
+        const uint32_t expected = cases[i].lives_s == 0 ? 2 : 0;
+        assert_int_equal(resolver_bed_resolve(&bed, &again, cases[i].host), expected);
+        if (cases[i].lives_s > 1) {
+            bed.ahead_ns += cases[i].lives_s * HPX_NS_PER_S - HPX_NS_PER_S;
+            assert_int_equal(resolver_bed_resolve(&bed, &again, cases[i].host), 0);
+            assert_memory_equal(&again.addresses.list, &first.addresses.list, sizeof(hpxi_address));
+            assert_int_equal(again.addresses.count, first.addresses.count);
+        }
+        bed.ahead_ns += HPX_NS_PER_S;
+        assert_int_equal(resolver_bed_resolve(&bed, &again, cases[i].host), 2);
+    }
+    resolver_bed_close(&bed);
+}
+
+static void test_cache_when_hit_then_case_ignored_and_port_is_the_asker_s(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 16);
+    ask a;
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "A.Test"), 2);
+    ask asks[2] = {0};
+    resolver_bed_ask(&bed, &asks[0], "a.test", 80, LONG_NS);
+    resolver_bed_ask(&bed, &asks[1], "a.TEST", 8080, LONG_NS);
+    assert_int_equal(hpxi_resolver_settle(bed.resolver), 2);
+    assert_addresses(&asks[0], "192.0.2.1:80");
+    assert_addresses(&asks[1], "192.0.2.1:8080");
+    assert_int_equal(hpxi_resolver_settle(bed.resolver), 0);
+    assert_int_equal(atomic_load(&bed.server.questions), 2);
+    resolver_bed_close(&bed);
+}
+
+static void test_cache_when_full_then_least_recently_used_leaves(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 2);
+    ask a;
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "p1.test"), 2);
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "p2.test"), 2);
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "p1.test"), 0);
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "p3.test"), 2); /* instead of p2 */
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "p1.test"), 0);
+    assert_addresses(&a, "10.0.0.1:443");
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "p2.test"), 2);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_name_is_being_asked_then_answer_shared(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    ask asks[4] = {0};
+    resolver_bed_ask(&bed, &asks[0], "slow.test", 1, LONG_NS);
+    resolver_bed_ask(&bed, &asks[1], "SLOW.test", 2, LONG_NS);
+    resolver_bed_ask(&bed, &asks[2], "slow.test", 3, LONG_NS);
+    hpxi_query_cancel(&asks[1].query);
+    hpxi_query_cancel(&asks[1].query); /* nothing */
+    resolver_bed_turn(&bed);
+    resolver_bed_ask(&bed, &asks[3], "slow.test", 4, HPX_NS_PER_MS);
+    resolver_bed_run(&bed, &asks[2], 1);
+    assert_addresses(&asks[0], "192.0.2.1:1");
+    assert_addresses(&asks[2], "192.0.2.1:3");
+    assert_int_equal(asks[1].called, 0);
+    assert_int_equal(asks[3].status, HPX_E_DNS_TIMEOUT);
+    assert_int_equal(atomic_load(&bed.server.questions), 2);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 256);
+    static ask asks[COUNT];
+    memset(asks, 0, sizeof(asks));
+    for (uint32_t round = 0; round < 2; round++) { /* then all from the cache */
+        for (uint32_t i = 0; i < COUNT; i++) {
+            char host[32];
+            snprintf(host, sizeof(host), "p%u.test", i);
+            memset(&asks[i], 0, sizeof(asks[i]));
+            resolver_bed_ask(&bed, &asks[i], host, 443, LONG_NS);
+        }
+        resolver_bed_run(&bed, asks, COUNT);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            char expected[32];
+            snprintf(expected, sizeof(expected), "10.0.%u.%u:443", i / 256, i % 256);
+            assert_int_equal(asks[i].called, 1);
+            assert_addresses(&asks[i], expected);
+        }
+    }
+    assert_true(atomic_load(&bed.server.questions) >= 2 * COUNT);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_too_many_names_then_fails_later_and_others_live(void **state)
+{
+    (void)state;
+    enum { COUNT = HPXI_RESOLVER_LOOKUPS_MAX + 20 };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    static ask asks[COUNT];
+    memset(asks, 0, sizeof(asks));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char host[32];
+        snprintf(host, sizeof(host), "p%u.test", i);
+        resolver_bed_ask(&bed, &asks[i], host, 443, LONG_NS);
+    }
+    hpxi_query_cancel(&asks[COUNT - 1].query);
+    resolver_bed_run(&bed, asks, COUNT - 1);
+    for (uint32_t i = 0; i < COUNT - 1; i++) {
+        assert_int_equal(asks[i].called, 1);
+        const bool refused = i >= HPXI_RESOLVER_LOOKUPS_MAX;
+        assert_int_equal(asks[i].status, refused ? HPX_E_DNS_FAILED : HPX_OK);
+    }
+    assert_int_equal(asks[COUNT - 1].called, 0);
+    ask after; /* there is room again */
+    resolver_bed_resolve(&bed, &after, "a.test");
+    assert_int_equal(after.status, HPX_OK);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_no_memory_for_lookup_then_fails_later(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    bed.memory.fail_at = bed.memory.count;
+    ask a;
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "a.test"), 0);
+    assert_int_equal(a.status, HPX_E_DNS_FAILED);
+    resolver_bed_resolve(&bed, &a, "a.test");
+    assert_int_equal(a.status, HPX_OK);
+    resolver_bed_close(&bed);
+}
+
+/* ---- cancel ---- */
+
+/* Start, make `turns` turns, cancel and free: whatever comes later must touch nothing of it. */
+static void cancel_after(resolver_bed *bed, const char *host, int turns)
+{
+    ask *a = calloc(1, sizeof(*a));
+    assert_non_null(a);
+    resolver_bed_ask(bed, a, host, 443, LONG_NS);
+    for (int i = 0; i < turns && a->called == 0; i++) {
+        resolver_bed_turn(bed);
+    }
+    const uint32_t called = a->called;
+    hpxi_query_cancel(&a->query);
+    assert_false(a->query.active);
+    assert_int_equal(a->called, called);
+    free(a);
+}
+
+static void test_cancel_when_at_any_moment_then_silence(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {
+        "localhost", "a.test", "slow.test", "tc1.test", "nx.test", "silent.test", "two..dots"};
+    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+        for (int turns = 0; turns < 12; turns++) {
+            resolver_bed bed;
+            resolver_bed_open(&bed, 4);
+            cancel_after(&bed, hosts[i], turns);
+            for (int more = 0; more < 3; more++) {
+                resolver_bed_turn(&bed);
+            }
+            if (strcmp(hosts[i], "silent.test") == 0) { /* c-ares would wait for 3 s */
+                hpxi_resolver_free(bed.resolver);
+                bed.resolver = NULL;
+            }
+            resolver_bed_close(&bed);
+        }
+    }
+}
+
+static void test_cancel_when_lookup_goes_on_then_answer_fills_the_cache(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 4);
+    cancel_after(&bed, "slow.test", 1);
+    resolver_bed_idle(&bed, 4 * DNS_SERVER_SLOW_MS * HPX_NS_PER_MS);
+    while (hpxi_resolver_polls(bed.resolver) != 0) {
+        resolver_bed_turn(&bed);
+    }
+    ask a;
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "slow.test"), 0);
+    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_close(&bed);
+}
+
+static void then_cancel_other(ask *self)
+{
+    ask *other = self->context;
+    hpxi_query_cancel(&other->query);
+}
+
+static void test_cancel_when_from_another_s_callback_then_silence(void **state)
+{
+    (void)state;
+    static const char *const hosts[][2] = {
+        {"localhost", "localhost"}, {"slow.test", "slow.test"}, {"127.0.0.1", "::1"}};
+    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+        resolver_bed bed;
+        resolver_bed_open(&bed, 4);
+        ask asks[3] = {0};
+        asks[0].then = then_cancel_other;
+        asks[0].context = &asks[1];
+        resolver_bed_ask(&bed, &asks[0], hosts[i][0], 1, LONG_NS);
+        resolver_bed_ask(&bed, &asks[1], hosts[i][1], 2, LONG_NS);
+        resolver_bed_ask(&bed, &asks[2], hosts[i][1], 3, LONG_NS);
+        resolver_bed_run(&bed, &asks[2], 1);
+        assert_int_equal(asks[0].called, 1);
+        assert_int_equal(asks[1].called, 0);
+        assert_int_equal(asks[2].called, 1);
+        resolver_bed_close(&bed);
+    }
+}
+
+static void then_ask_again(ask *self)
+{
+    if (self->called < 5) {
+        resolver_bed_ask(self->bed, self, self->context, 443, LONG_NS);
+    }
+}
+
+static void test_start_when_from_its_own_callback_then_called_in_a_later_turn(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"localhost", "ttl300.test", "ttl0.test", "nx.test", "a..b"};
+    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+        resolver_bed bed;
+        resolver_bed_open(&bed, 4);
+        ask a = {.then = then_ask_again};
+        char host[32];
+        snprintf(host, sizeof(host), "%s", hosts[i]);
+        a.context = host;
+        resolver_bed_ask(&bed, &a, host, 443, LONG_NS);
+        for (uint32_t before = 0; a.called < 5;) {
+            resolver_bed_turn(&bed);
+            /* Settle, the timer and completions are three occasions in a turn. */
+            assert_true(a.called - before <= 3);
+            before = a.called;
+        }
+        assert_false(a.query.active);
+        resolver_bed_close(&bed);
+    }
+}
+
+static void then_free(ask *self)
+{
+    *(uint32_t *)self->context += 1;
+    free(self);
+}
+
+static void test_callback_when_it_frees_its_query_then_nothing_touches_it(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"localhost", "a.test", "nx.test", "silent.test"};
+    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+        resolver_bed bed;
+        resolver_bed_open(&bed, 4);
+        uint32_t freed = 0;
+        for (int n = 0; n < 3; n++) {
+            ask *a = calloc(1, sizeof(*a));
+            assert_non_null(a);
+            a->then = then_free;
+            a->context = &freed;
+            const uint64_t timeout_ns = hosts[i][0] == 's' ? 20 * HPX_NS_PER_MS : LONG_NS;
+            resolver_bed_ask(&bed, a, hosts[i], 443, timeout_ns);
+        }
+        while (freed < 3) {
+            resolver_bed_turn(&bed);
+        }
+        hpxi_resolver_free(bed.resolver);
+        bed.resolver = NULL;
+        resolver_bed_close(&bed);
+    }
+}
+
+/* ---- making and freeing ---- */
+
+static void test_free_when_queries_are_active_then_no_callback_and_nothing_left(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {
+        "silent.test", "silent2.test", "tc1.test", "slow.test", "localhost", "a.test"};
+    hpxi_resolver_free(NULL);
+    for (int turns = 0; turns < 8; turns++) {
+        resolver_bed bed;
+        resolver_bed_open(&bed, 4);
+        ask asks[COUNT_OF(hosts)] = {0};
+        uint32_t called[COUNT_OF(hosts)];
+        for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+            resolver_bed_ask(&bed, &asks[i], hosts[i], 443, LONG_NS);
+        }
+        for (int i = 0; i < turns; i++) {
+            resolver_bed_turn(&bed);
+        }
+        for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+            called[i] = asks[i].called;
+        }
+        assert_int_equal(asks[0].called, 0);
+        hpxi_resolver_free(bed.resolver);
+        /* Another one on the same ring is not confused by the completions that still come. */
+        resolver_bed_new_resolver(&bed, 0);
+        ask a;
+        resolver_bed_resolve(&bed, &a, "a.test");
+        assert_addresses(&a, "192.0.2.1:443");
+        for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+            assert_int_equal(asks[i].called, called[i]);
+            assert_false(asks[i].query.active);
+        }
+        resolver_bed_close(&bed);
+    }
+}
+
+static void test_new_when_servers_are_no_addresses_then_invalid(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *servers;
+        hpx_status status;
+    } cases[] = {
+        {"127.0.0.1", HPX_OK},
+        {"127.0.0.1:5353,::1,[::1],[2001:db8::1]:53", HPX_OK},
+        {"", HPX_E_INVALID},
+        {"127.0.0.1,", HPX_E_INVALID},
+        {"dns.test", HPX_E_INVALID},
+        {"127.0.0.1 ", HPX_E_INVALID},
+        {"127.0.0.1:x", HPX_E_INVALID},
+        {"127.0.0.1:65536", HPX_E_INVALID},
+        {"[127.0.0.1]", HPX_E_INVALID},
+        {"[::1", HPX_E_INVALID},
+        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HPX_E_INVALID},
+        {"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,"
+         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,"
+         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,"
+         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11",
+         HPX_E_INVALID},
+    };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const hpxi_resolver_config config = {
+            .servers = cases[i].servers, .hosts_path = bed.hosts_path};
+        hpxi_resolver *resolver;
+        hpx_error error = {0};
+        const hpx_status status = hpxi_resolver_new(
+            &resolver, &config, bed.ring, &bed.wheel, &bed.now_ns, &bed.allocator, &error);
+        assert_int_equal(status, cases[i].status);
+        assert_int_equal(error.status, cases[i].status);
+        assert_int_equal(resolver != NULL, status == HPX_OK);
+        assert_int_equal(error.detail[0] != '\0', status != HPX_OK);
+        hpxi_resolver_free(resolver);
+    }
+    resolver_bed_close(&bed);
+}
+
+static resolver_bed *scenario_bed;
+
+static void new_scenario(hpx_allocator allocator, bool expect_success)
+{
+    const hpxi_resolver_config config = {.cache_entries = 8, .hosts_path = "/etc/hosts"};
+    hpxi_resolver *resolver;
+    hpx_error error = {0};
+    const hpx_status status = hpxi_resolver_new(
+        &resolver,
+        &config,
+        scenario_bed->ring,
+        &scenario_bed->wheel,
+        &scenario_bed->now_ns,
+        &allocator,
+        &error);
+    if (expect_success) {
+        assert_int_equal(status, HPX_OK);
+    }
+    /* Without memory for the hosts file it starts, and reads that file later. */
+    assert_true(status == HPX_OK || status == HPX_E_NO_MEMORY);
+    assert_int_equal(resolver != NULL, status == HPX_OK);
+    hpxi_resolver_free(resolver);
+}
+
+static void test_new_when_any_allocation_fails_then_no_leak(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    scenario_bed = &bed;
+    fa_exhaust(new_scenario);
+    resolver_bed_close(&bed);
+}
+
+/* ---- the hosts file ---- */
+
+static void write_hosts(const resolver_bed *bed, const char *text)
+{
+    FILE *file = fopen(bed->hosts_path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void test_hosts_file_when_it_changes_then_seen_within_a_second(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 16);
+    ask a;
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "a.test"), 2);
+    bed.ahead_ns += HPX_NS_PER_S;
+    write_hosts(
+        &bed,
+        "# comment\n\n  10.1.1.1\tA.test gateway  # Not.Here\r\n"
+        "fe80::1%eth0 a.test\nnonsense a.test\n10.1.1.9\n"
+        "10.1.1.2 other a.test\n::7 a.test\n10.1.1.3 localhost last");
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "a.test"), 0);
+    assert_addresses(&a, "[::7]:443 10.1.1.1:443 10.1.1.2:443");
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "Gateway."), 0);
+    assert_addresses(&a, "10.1.1.1:443");
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "last"), 0);
+    assert_addresses(&a, "10.1.1.3:443");
+    assert_int_equal(resolver_bed_resolve(&bed, &a, "localhost"), 0);
+    assert_addresses(&a, "[::1]:443 127.0.0.1:443");
+    assert_int_not_equal(resolver_bed_resolve(&bed, &a, "not.here"), 0);
+
+    write_hosts(&bed, "10.1.1.44 a.test\n");
+    bed.ahead_ns += HPX_NS_PER_S;
+    resolver_bed_resolve(&bed, &a, "a.test");
+    assert_addresses(&a, "10.1.1.44:443");
+    write_hosts(&bed, "");
+    bed.ahead_ns += HPX_NS_PER_S;
+    resolver_bed_resolve(&bed, &a, "a.test");
+    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_query_when_answer_is_known_then_no_question),
+        cmocka_unit_test(test_query_when_answered_then_addresses_interleaved_v6_first),
+        cmocka_unit_test(test_query_when_more_addresses_than_fit_then_both_families_stay),
+        cmocka_unit_test(test_query_when_truncated_then_asked_again_over_tcp),
+        cmocka_unit_test(test_query_when_it_fails_then_status_and_detail_say_why),
+        cmocka_unit_test(test_query_when_noise_comes_first_then_answer_still_taken),
+        cmocka_unit_test(test_query_when_first_server_is_down_then_second_answers),
+        cmocka_unit_test(test_query_when_never_answered_then_timeout_at_its_deadline),
+        cmocka_unit_test(test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came),
+        cmocka_unit_test(test_cache_when_ttl_passes_then_asked_again),
+        cmocka_unit_test(test_cache_when_hit_then_case_ignored_and_port_is_the_asker_s),
+        cmocka_unit_test(test_cache_when_full_then_least_recently_used_leaves),
+        cmocka_unit_test(test_query_when_name_is_being_asked_then_answer_shared),
+        cmocka_unit_test(test_query_when_200_in_parallel_then_each_gets_its_own),
+        cmocka_unit_test(test_query_when_too_many_names_then_fails_later_and_others_live),
+        cmocka_unit_test(test_query_when_no_memory_for_lookup_then_fails_later),
+        cmocka_unit_test(test_cancel_when_at_any_moment_then_silence),
+        cmocka_unit_test(test_cancel_when_lookup_goes_on_then_answer_fills_the_cache),
+        cmocka_unit_test(test_cancel_when_from_another_s_callback_then_silence),
+        cmocka_unit_test(test_start_when_from_its_own_callback_then_called_in_a_later_turn),
+        cmocka_unit_test(test_callback_when_it_frees_its_query_then_nothing_touches_it),
+        cmocka_unit_test(test_free_when_queries_are_active_then_no_callback_and_nothing_left),
+        cmocka_unit_test(test_new_when_servers_are_no_addresses_then_invalid),
+        cmocka_unit_test(test_new_when_any_allocation_fails_then_no_leak),
+        cmocka_unit_test(test_hosts_file_when_it_changes_then_seen_within_a_second),
+    };
+    return cmocka_run_group_tests_name("engine/resolver", tests, NULL, NULL);
+}

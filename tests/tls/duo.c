@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/tls/duo.h"
+
+#include <stdio.h>
+
+#include "tests/support/test.h"
+
+uint64_t duo_random(uint64_t *seed)
+{
+    *seed += UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t z = *seed;
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+void duo_fill(uint8_t *to, size_t size, uint64_t start)
+{
+    for (size_t i = 0; i < size; i++) {
+        const uint64_t at = start + i;
+        to[i] = (uint8_t)(at ^ (at >> 8) ^ (at >> 16));
+    }
+}
+
+static void duo_site_contexts(duo_site *site, const char *cert_file, const char *key_file)
+{
+    hpx_error error;
+    hpx_tls_config server = HPX_TLS_CONFIG_INIT;
+    server.cert_file = cert_file;
+    server.key_file = key_file;
+    if (hpx_tls_server_context_new(&site->server, &server, &error) != HPX_OK) {
+        fail_msg("server context: %s", error.detail);
+    }
+    static char pem[CERTS_PEM_MAX];
+    const certs_identity *const roots[] = {&site->root};
+    hpx_tls_config client = HPX_TLS_CONFIG_INIT;
+    client.ca_pem = pem;
+    client.ca_pem_bytes = certs_pem(pem, roots, 1);
+    if (hpx_tls_client_context_new(&site->client, &client, &error) != HPX_OK) {
+        fail_msg("client context: %s", error.detail);
+    }
+}
+
+void duo_site_make_chain(duo_site *site, const certs_identity *const *chain, size_t count)
+{
+    static char pem[CERTS_PEM_MAX];
+    char cert_file[CERTS_PATH_MAX];
+    char key_file[CERTS_PATH_MAX];
+    certs_folder_make(site->folder);
+    (void)certs_pem(pem, chain, count);
+    certs_write_file(cert_file, site->folder, "cert.pem", pem);
+    (void)certs_key_pem(pem, &site->leaf);
+    certs_write_file(key_file, site->folder, "key.pem", pem);
+    duo_site_contexts(site, cert_file, key_file);
+}
+
+void duo_site_make(duo_site *site, const certs_spec *leaf)
+{
+    assert_int_equal(hpxi_tls_global_init(), HPX_OK);
+    certs_make(&site->root, &(certs_spec){.common_name = "test root", .is_ca = true}, NULL);
+    certs_make(&site->leaf, leaf, &site->root);
+    const certs_identity *const chain[] = {&site->leaf};
+    duo_site_make_chain(site, chain, 1);
+}
+
+void duo_site_free(duo_site *site)
+{
+    hpx_tls_context_release(site->server);
+    hpx_tls_context_release(site->client);
+    certs_free(&site->leaf);
+    certs_free(&site->root);
+    certs_folder_remove(site->folder);
+}
+
+void duo_site_force_tls12(duo_site *site)
+{
+    char path[2 * CERTS_PATH_MAX];
+    WOLFSSL_CTX *wolf = wolfSSL_CTX_new(wolfTLSv1_2_server_method());
+    assert_non_null(wolf);
+    (void)snprintf(path, sizeof(path), "%s/cert.pem", site->folder);
+    assert_int_equal(wolfSSL_CTX_use_certificate_chain_file(wolf, path), WOLFSSL_SUCCESS);
+    (void)snprintf(path, sizeof(path), "%s/key.pem", site->folder);
+    assert_int_equal(wolfSSL_CTX_use_PrivateKey_file(wolf, path, WOLFSSL_FILETYPE_PEM),
+                     WOLFSSL_SUCCESS);
+    hpxi_tls_verify_install(wolf, true);
+    hpxi_tls_session_install(wolf);
+    wolfSSL_CTX_free(site->server->wolf);
+    site->server->wolf = wolf;
+}
+
+static size_t duo_alpn_wire(uint8_t *to, const char *name)
+{
+    const size_t size = strlen(name);
+    to[0] = (uint8_t)size;
+    memcpy(to + 1, name, size);
+    return size + 1;
+}
+
+void duo_make_alpn(duo *l, duo_site *site, const char *server_name, const char *client_alpn,
+                    const char *server_alpn)
+{
+    *l = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
+    l->allocator = fa_allocator(&l->memory);
+    hpxi_buf_init(&l->to_server, &l->allocator);
+    hpxi_buf_init(&l->to_client, &l->allocator);
+    l->client_status = HPX_E_PARTIAL;
+    l->server_status = HPX_E_PARTIAL;
+    uint8_t wire[64];
+    hpxi_tls_session_config config = {.context = site->client, .server_name = server_name};
+    if (client_alpn != NULL) {
+        config.alpn = wire;
+        config.alpn_bytes = duo_alpn_wire(wire, client_alpn);
+    }
+    assert_int_equal(hpxi_tls_new(&l->client, &config, &l->allocator, NULL), HPX_OK);
+    config = (hpxi_tls_session_config){.context = site->server, .is_server = true};
+    if (server_alpn != NULL) {
+        config.alpn = wire;
+        config.alpn_bytes = duo_alpn_wire(wire, server_alpn);
+    }
+    assert_int_equal(hpxi_tls_new(&l->server, &config, &l->allocator, NULL), HPX_OK);
+}
+
+void duo_make(duo *l, duo_site *site, const char *server_name, bool insecure)
+{
+    duo_make_alpn(l, site, insecure ? "insecure.invalid" : server_name, NULL, NULL);
+    if (insecure) {
+        hpxi_tls_free(l->client);
+        const hpxi_tls_session_config config = {
+            .context = site->client, .server_name = server_name, .insecure_no_verify = true};
+        assert_int_equal(hpxi_tls_new(&l->client, &config, &l->allocator, NULL), HPX_OK);
+    }
+}
+
+void duo_free(duo *l)
+{
+    hpxi_tls_free(l->client);
+    hpxi_tls_free(l->server);
+    hpxi_buf_fini(&l->to_server);
+    hpxi_buf_fini(&l->to_client);
+    assert_int_equal(l->memory.live, 0);
+    assert_int_equal(l->memory.bytes, 0);
+}
+
+/* The next piece, in a block of exactly its size. */
+static uint8_t *duo_take_piece(duo *l, hpxi_buf *from, size_t *size)
+{
+    const hpx_span there = hpxi_buf_span(from);
+    size_t cut = l->cut_bytes == 0 ? there.size : l->cut_bytes;
+    if (l->cut_bytes == DUO_CUT_RANDOM) {
+        const uint64_t r = duo_random(&l->seed);
+        cut = 1 + (r & 1 ? (r >> 8) % 7 : (r >> 8) % 20000);
+    }
+    *size = cut < there.size ? cut : there.size;
+    uint8_t *piece = malloc(*size == 0 ? 1 : *size);
+    assert_non_null(piece);
+    if (*size != 0) {
+        memcpy(piece, there.data, *size);
+        hpxi_buf_consume(from, *size);
+    }
+    return piece;
+}
+
+/* Puts back what the handshake did not use: the first application data. */
+static void duo_put_back(hpxi_buf *to, const uint8_t *bytes, size_t size)
+{
+    if (size == 0) {
+        return;
+    }
+    const hpx_span rest = hpxi_buf_span(to);
+    uint8_t *copy = malloc(rest.size + size);
+    assert_non_null(copy);
+    memcpy(copy, bytes, size);
+    if (rest.size != 0) {
+        memcpy(copy + size, rest.data, rest.size);
+        hpxi_buf_consume(to, rest.size);
+    }
+    assert_true(hpxi_buf_append(to, copy, rest.size + size));
+    free(copy);
+}
+
+static hpx_status duo_step(duo *l, bool at_client)
+{
+    hpxi_buf *in = at_client ? &l->to_client : &l->to_server;
+    hpxi_buf *out = at_client ? &l->to_server : &l->to_client;
+    size_t size = 0;
+    uint8_t *piece = duo_take_piece(l, in, &size);
+    uint8_t *data = piece;
+    const hpx_status status = hpxi_tls_handshake(at_client ? l->client : l->server,
+                                                 &data,
+                                                 &size,
+                                                 out,
+                                                 at_client ? &l->client_error : &l->server_error);
+    if (status == HPX_E_PARTIAL) {
+        assert_int_equal(size, 0);
+    }
+    if (status == 1) {
+        duo_put_back(in, data, size);
+    }
+    free(piece);
+    return status;
+}
+
+bool duo_handshake(duo *l)
+{
+    l->client_status = duo_step(l, true);
+    assert_int_equal(l->client_status, HPX_E_PARTIAL);
+    for (;;) {
+        bool moved = false;
+        if (l->server_status == HPX_E_PARTIAL && hpxi_buf_size(&l->to_server) != 0) {
+            l->server_status = duo_step(l, false);
+            moved = true;
+        }
+        if (l->client_status == HPX_E_PARTIAL && hpxi_buf_size(&l->to_client) != 0) {
+            l->client_status = duo_step(l, true);
+            moved = true;
+        }
+        if (!moved) {
+            return l->client_status == 1 && l->server_status == 1;
+        }
+    }
+}
+
+hpx_status duo_receive(duo *l, bool at_client, hpxi_buf *plain)
+{
+    static uint8_t decrypted[DUO_PLAIN_MAX];
+    hpxi_buf *in = at_client ? &l->to_client : &l->to_server;
+    hpxi_buf *out = at_client ? &l->to_server : &l->to_client;
+    hpx_status status = HPX_E_PARTIAL;
+    while (hpxi_buf_size(in) != 0 && status == HPX_E_PARTIAL) {
+        size_t size = 0;
+        uint8_t *piece = duo_take_piece(l, in, &size);
+        uint8_t *data = piece;
+        ptrdiff_t rc = 1;
+        while (rc > 0) {
+            rc = hpxi_tls_read(at_client ? l->client : l->server,
+                               &data,
+                               &size,
+                               decrypted,
+                               sizeof(decrypted),
+                               out,
+                               at_client ? &l->client_error : &l->server_error);
+            if (rc > 0) {
+                assert_true(hpxi_buf_append(plain, decrypted, (size_t)rc));
+            }
+        }
+        status = (hpx_status)rc;
+        if (status == HPX_E_PARTIAL) {
+            assert_int_equal(size, 0);
+        }
+        free(piece);
+    }
+    return status;
+}
+
+void duo_send(duo *l, bool from_client, const uint8_t *bytes, size_t size)
+{
+    const hpx_span plain = {.data = bytes, .size = size};
+    assert_int_equal(hpxi_tls_write(from_client ? l->client : l->server,
+                                    plain,
+                                    from_client ? &l->to_server : &l->to_client,
+                                    NULL),
+                     HPX_OK);
+}

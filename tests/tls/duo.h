@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * duo.h - a client and a server session joined in memory, with every cut of the byte stream.
+ *
+ * A `duo` owns both sessions and the bytes on their way. Bytes are handed over in pieces of
+ * `cut_bytes` (0: all there is; DUO_CUT_RANDOM: of random size from the seed), each in a block of
+ * its own size, so that a sanitizer sees a read beyond it.
+ */
+#ifndef HPX_TESTS_TLS_DUO_H
+#define HPX_TESTS_TLS_DUO_H
+
+#include "tests/support/failing_allocator.h"
+#include "tests/tls/certs.h"
+#include "tls/internal.h"
+
+#define DUO_CUT_RANDOM SIZE_MAX
+#define DUO_PLAIN_MAX  32768
+
+/* A root, a server's context and a client's context that trusts the root. */
+typedef struct duo_site {
+    char folder[CERTS_PATH_MAX];
+    certs_identity root;
+    certs_identity leaf;
+    hpx_tls_context *server;
+    hpx_tls_context *client;
+} duo_site;
+
+/* A site whose server shows the leaf of `spec`, signed by the root. */
+void duo_site_make(duo_site *site, const certs_spec *leaf);
+/* As above, with this chain (leaf first) and the client trusting `root`; site->leaf holds the key. */
+void duo_site_make_chain(duo_site *site, const certs_identity *const *chain, size_t count);
+void duo_site_free(duo_site *site);
+/* The server speaks TLS 1.2 only from now on. */
+void duo_site_force_tls12(duo_site *site);
+
+typedef struct duo {
+    hpxi_tls *client;
+    hpxi_tls *server;
+    hpxi_buf to_server;
+    hpxi_buf to_client;
+    hpx_error client_error;
+    hpx_error server_error;
+    hpx_status client_status; /* of the handshake: 1, HPX_E_PARTIAL, or its failure */
+    hpx_status server_status;
+    size_t cut_bytes;
+    uint64_t seed;
+    hpx_allocator allocator;
+    failing_allocator memory;
+} duo;
+
+/* Makes both sessions. */
+void duo_make(duo *l, duo_site *site, const char *server_name, bool insecure);
+void duo_make_alpn(duo *l, duo_site *site, const char *server_name, const char *client_alpn,
+                    const char *server_alpn);
+/* Checks that nothing is left of what the sessions allocated. */
+void duo_free(duo *l);
+/* Runs the handshake until both sides are done or one failed. True: both are done. */
+bool duo_handshake(duo *l);
+
+/* Moves what is under way to one side and returns the plain bytes it got, appended to `plain`.
+ * Status: HPX_E_PARTIAL, 0 after close_notify, or the failure. */
+hpx_status duo_receive(duo *l, bool at_client, hpxi_buf *plain);
+void duo_send(duo *l, bool from_client, const uint8_t *bytes, size_t size);
+
+uint64_t duo_random(uint64_t *seed);
+/* Bytes that tell their position. */
+void duo_fill(uint8_t *to, size_t size, uint64_t start);
+
+#endif /* HPX_TESTS_TLS_DUO_H */

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * context.c - hpx/tls.h: what is loaded once and shared. The one place that makes a WOLFSSL_CTX.
+ *
+ * A context is built completely or not at all: every step is checked, and whatever fails, nothing
+ * that could be connected with is left.
+ *
+ * Threads   Immutable after construction, but for wolfSSL's certificate manager: it keeps the
+ *           intermediates of every chain that it verified, behind a lock of its own that is taken
+ *           in handshakes only. They are as many as the roots' owners have issued, and they stay
+ *           for the context's life.
+ * Memory    wolfSSL's allocator.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tls/internal.h"
+
+#include <wolfssl/error-ssl.h>
+
+/* AEAD with forward secrecy, and nothing else: RFC 9325. In the order of preference. */
+static const char context_ciphers[] = "TLS13-AES128-GCM-SHA256:"
+                                      "TLS13-AES256-GCM-SHA384:"
+                                      "TLS13-CHACHA20-POLY1305-SHA256:"
+                                      "ECDHE-ECDSA-AES128-GCM-SHA256:"
+                                      "ECDHE-RSA-AES128-GCM-SHA256:"
+                                      "ECDHE-ECDSA-AES256-GCM-SHA384:"
+                                      "ECDHE-RSA-AES256-GCM-SHA384:"
+                                      "ECDHE-ECDSA-CHACHA20-POLY1305:"
+                                      "ECDHE-RSA-CHACHA20-POLY1305";
+
+/* The first is the client's key share; the others cost a round trip when a server insists. */
+static int context_groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
+
+#define CONTEXT_GROUP_COUNT  ((int)(sizeof(context_groups) / sizeof(context_groups[0])))
+#define CONTEXT_RSA_BITS_MIN 2048
+#define CONTEXT_ECC_BITS_MIN 256
+
+/* Where distributions keep their bundle of roots. */
+static const char *const context_system_roots[] = {
+    "/etc/ssl/certs/ca-certificates.crt",                /* Debian, Ubuntu, Arch, Gentoo */
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", /* Fedora, RHEL */
+    "/etc/pki/tls/certs/ca-bundle.crt",                  /* older Fedora, RHEL */
+    "/etc/ssl/ca-bundle.pem",                            /* SUSE */
+    "/etc/ssl/cert.pem",                                 /* Alpine */
+};
+
+static hpx_status context_invalid(hpx_error *error, const char *what)
+{
+    return hpxi_tls_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, 0, "%s", what);
+}
+
+/* Copies the members that the caller's version of the struct has, and checks them. */
+static hpx_status context_read_config(hpx_tls_config *to, const hpx_tls_config *from,
+                                      bool is_server, hpx_error *error)
+{
+    *to = (hpx_tls_config)HPX_TLS_CONFIG_INIT;
+    if (from != NULL) {
+        if (from->size < 2 * sizeof(uint32_t)) {
+            return context_invalid(error, "size: start from HPX_TLS_CONFIG_INIT");
+        }
+        memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+        to->size = (uint32_t)sizeof(*to);
+    }
+    if (to->flags != 0) {
+        return context_invalid(error, "flags: none are defined");
+    }
+    switch (to->version_min) {
+    case HPX_TLS_VERSION_DEFAULT:
+        to->version_min = HPX_TLS_VERSION_1_2;
+        break;
+    case HPX_TLS_VERSION_1_2:
+    case HPX_TLS_VERSION_1_3:
+        break;
+    default:
+        return context_invalid(error, "version_min: not one of hpx_tls_version");
+    }
+    if (to->ca_file == NULL && (to->ca_pem == NULL) != (to->ca_pem_bytes == 0)) {
+        return context_invalid(error, "ca_pem and ca_pem_bytes: one without the other");
+    }
+    if ((to->cert_file == NULL) != (to->key_file == NULL)) {
+        return context_invalid(error, "cert_file and key_file: one without the other");
+    }
+    if (is_server && to->cert_file == NULL) {
+        return context_invalid(error, "cert_file and key_file: required for a server");
+    }
+    HPX_ASSERT(to->version_min >= HPX_TLS_VERSION_1_2);
+    return HPX_OK;
+}
+
+/* wolfSSL says of a file that it cannot open no more than that. */
+static hpx_status context_check_readable(const char *member, const char *path, hpx_error *error)
+{
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        (void)fclose(file);
+        return HPX_OK;
+    }
+    const int reason = errno;
+    const hpx_status status = hpxi_tls_error_set(error,
+                                                 HPX_E_TLS_CONFIG,
+                                                 HPX_STAGE_CONFIG,
+                                                 0,
+                                                 "%s '%s' cannot be read: %s",
+                                                 member,
+                                                 path,
+                                                 strerrordesc_np(reason));
+    if (error != NULL) {
+        error->os_errno = reason;
+    }
+    return status;
+}
+
+static hpx_status context_load_failed(const char *member, const char *path, int wolf_error,
+                                      hpx_error *error)
+{
+    const bool no_memory = hpxi_tls_status_of(wolf_error) == HPX_E_NO_MEMORY;
+    return hpxi_tls_error_set(error,
+                              no_memory ? HPX_E_NO_MEMORY : HPX_E_TLS_CONFIG,
+                              HPX_STAGE_CONFIG,
+                              wolf_error,
+                              "%s '%s' cannot be used: %s",
+                              member,
+                              path,
+                              wolf_error < 0 ? hpxi_tls_reason(wolf_error)
+                                             : "no usable PEM block in it");
+}
+
+/* The system's bundle. A root that wolfSSL cannot read is left out: the rest still stands. */
+static hpx_status context_load_system_roots(WOLFSSL_CTX *wolf, hpx_error *error)
+{
+    const size_t count = sizeof(context_system_roots) / sizeof(context_system_roots[0]);
+    for (size_t i = 0; i < count; i++) {
+        const char *path = context_system_roots[i];
+        if (context_check_readable("system roots", path, NULL) != HPX_OK) {
+            continue;
+        }
+        const int rc =
+            wolfSSL_CTX_load_verify_locations_ex(wolf, path, NULL, WOLFSSL_LOAD_FLAG_IGNORE_ERR);
+        return rc == WOLFSSL_SUCCESS ? HPX_OK : context_load_failed("system roots", path, rc, error);
+    }
+    return hpxi_tls_error_set(error,
+                              HPX_E_TLS_CONFIG,
+                              HPX_STAGE_CONFIG,
+                              0,
+                              "no trust roots: neither %s nor its like exists; install the "
+                              "ca-certificates package or set ca_file",
+                              context_system_roots[0]);
+}
+
+static hpx_status context_load_roots(WOLFSSL_CTX *wolf, const hpx_tls_config *config,
+                                     hpx_error *error)
+{
+    if (config->ca_file != NULL) {
+        const hpx_status status = context_check_readable("ca_file", config->ca_file, error);
+        if (status != HPX_OK) {
+            return status;
+        }
+        const int rc = wolfSSL_CTX_load_verify_locations_ex(
+            wolf, config->ca_file, NULL, WOLFSSL_LOAD_FLAG_NONE);
+        return rc == WOLFSSL_SUCCESS ? HPX_OK
+                                     : context_load_failed("ca_file", config->ca_file, rc, error);
+    }
+    if (config->ca_pem != NULL) {
+        const int rc = wolfSSL_CTX_load_verify_buffer_ex(wolf,
+                                                         (const unsigned char *)config->ca_pem,
+                                                         (long)config->ca_pem_bytes,
+                                                         WOLFSSL_FILETYPE_PEM,
+                                                         0,
+                                                         WOLFSSL_LOAD_FLAG_NONE);
+        return rc == WOLFSSL_SUCCESS ? HPX_OK : context_load_failed("ca_pem", "", rc, error);
+    }
+    return context_load_system_roots(wolf, error);
+}
+
+static hpx_status context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config,
+                                        hpx_error *error)
+{
+    if (config->cert_file == NULL) {
+        return HPX_OK;
+    }
+    hpx_status status = context_check_readable("cert_file", config->cert_file, error);
+    if (status != HPX_OK) {
+        return status;
+    }
+    int rc = wolfSSL_CTX_use_certificate_chain_file(wolf, config->cert_file);
+    if (rc != WOLFSSL_SUCCESS) {
+        return context_load_failed("cert_file", config->cert_file, rc, error);
+    }
+    status = context_check_readable("key_file", config->key_file, error);
+    if (status != HPX_OK) {
+        return status;
+    }
+    rc = wolfSSL_CTX_use_PrivateKey_file(wolf, config->key_file, WOLFSSL_FILETYPE_PEM);
+    if (rc != WOLFSSL_SUCCESS) {
+        return context_load_failed("key_file", config->key_file, rc, error);
+    }
+    if (wolfSSL_CTX_check_private_key(wolf) != WOLFSSL_SUCCESS) {
+        return hpxi_tls_error_set(error,
+                                  HPX_E_TLS_CONFIG,
+                                  HPX_STAGE_CONFIG,
+                                  0,
+                                  "key_file '%s' is not the key of cert_file '%s'",
+                                  config->key_file,
+                                  config->cert_file);
+    }
+    return HPX_OK;
+}
+
+/* Versions, ciphers, groups, key sizes, and no resumption: each call checked (curl's CVE-2024-2379
+ * was a cipher list that failed unnoticed). */
+static hpx_status context_set_protocol(WOLFSSL_CTX *wolf, const hpx_tls_config *config,
+                                       bool is_server, hpx_error *error)
+{
+    const bool only_1_3 = config->version_min == HPX_TLS_VERSION_1_3;
+    const char *step = NULL;
+    if (wolfSSL_CTX_SetMinVersion(wolf, only_1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2) !=
+        WOLFSSL_SUCCESS) {
+        step = "version_min";
+    } else if (wolfSSL_CTX_set_cipher_list(wolf, context_ciphers) != WOLFSSL_SUCCESS) {
+        step = "cipher list";
+    } else if (wolfSSL_CTX_set_groups(wolf, context_groups, CONTEXT_GROUP_COUNT) !=
+               WOLFSSL_SUCCESS) {
+        step = "groups";
+    } else if (wolfSSL_CTX_SetMinRsaKey_Sz(wolf, CONTEXT_RSA_BITS_MIN) != WOLFSSL_SUCCESS ||
+               wolfSSL_CTX_SetMinEccKey_Sz(wolf, CONTEXT_ECC_BITS_MIN) != WOLFSSL_SUCCESS) {
+        step = "smallest key sizes";
+    } else if (wolfSSL_CTX_set_session_cache_mode(wolf, WOLFSSL_SESS_CACHE_OFF) !=
+               WOLFSSL_SUCCESS) {
+        step = "session cache off";
+    } else if (is_server && (wolfSSL_CTX_no_ticket_TLSv13(wolf) != 0 ||
+                             wolfSSL_CTX_NoTicketTLSv12(wolf) != WOLFSSL_SUCCESS)) {
+        step = "session tickets off";
+    }
+    if (step == NULL) {
+        return HPX_OK;
+    }
+    return hpxi_tls_error_set(
+        error, HPX_E_TLS_CONFIG, HPX_STAGE_CONFIG, 0, "wolfSSL refuses a setting: %s", step);
+}
+
+static hpx_status context_build(hpx_tls_context *context, const hpx_tls_config *config,
+                                hpx_error *error)
+{
+    HPX_ASSERT(context->wolf == NULL);
+    WOLFSSL_METHOD *method =
+        context->is_server ? wolfSSLv23_server_method() : wolfSSLv23_client_method();
+    context->wolf = method == NULL ? NULL : wolfSSL_CTX_new(method); /* takes the method */
+    if (context->wolf == NULL) {
+        return hpxi_tls_error_set(
+            error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, 0, "no memory for a TLS context");
+    }
+    hpx_status status = context_set_protocol(context->wolf, config, context->is_server, error);
+    if (status == HPX_OK && !context->is_server) {
+        status = context_load_roots(context->wolf, config, error);
+    }
+    if (status == HPX_OK) {
+        status = context_load_identity(context->wolf, config, error);
+    }
+    if (status == HPX_OK && config->keylog_file != NULL) {
+        status = hpxi_tls_keylog_open(config->keylog_file, &context->keylog_fd, error);
+    }
+    if (status == HPX_OK) {
+        hpxi_tls_verify_install(context->wolf, context->is_server);
+        hpxi_tls_session_install(context->wolf);
+    }
+    return status;
+}
+
+static void context_destroy(hpx_tls_context *context)
+{
+    if (context->wolf != NULL) {
+        wolfSSL_CTX_free(context->wolf);
+    }
+    if (context->keylog_fd >= 0) {
+        hpxi_tls_keylog_close(context->keylog_fd);
+    }
+    hpxi_tls_dealloc(context);
+}
+
+static hpx_status context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
+                              hpx_error *error)
+{
+    HPX_ASSERT(out != NULL);
+    *out = NULL;
+    if (error != NULL) {
+        *error = (hpx_error){0};
+    }
+    hpx_tls_config checked;
+    hpx_status status = context_read_config(&checked, config, is_server, error);
+    if (status != HPX_OK) {
+        return status;
+    }
+    status = hpxi_tls_global_init();
+    hpx_tls_context *context =
+        status == HPX_OK ? hpxi_tls_alloc_zero(sizeof(hpx_tls_context)) : NULL;
+    if (context == NULL) {
+        return hpxi_tls_error_set(
+            error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, 0, "no memory for a TLS context");
+    }
+    context->is_server = is_server;
+    context->keylog_fd = -1;
+    atomic_init(&context->references, 1);
+    status = context_build(context, &checked, error);
+    if (status != HPX_OK) {
+        context_destroy(context);
+        return status;
+    }
+    *out = context;
+    return HPX_OK;
+}
+
+hpx_status hpx_tls_client_context_new(hpx_tls_context **out, const hpx_tls_config *config,
+                                      hpx_error *error)
+{
+    return context_new(out, config, false, error);
+}
+
+hpx_status hpx_tls_server_context_new(hpx_tls_context **out, const hpx_tls_config *config,
+                                      hpx_error *error)
+{
+    return context_new(out, config, true, error);
+}
+
+void hpxi_tls_context_retain(hpx_tls_context *context)
+{
+    const uint32_t before =
+        atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed);
+    HPX_ASSERT(before != 0);
+}
+
+void hpx_tls_context_release(hpx_tls_context *context)
+{
+    if (context == NULL) {
+        return;
+    }
+    /* Release pairs with the acquire of whoever drops the last one and frees. */
+    const uint32_t before =
+        atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel);
+    HPX_ASSERT(before != 0);
+    if (before == 1) {
+        context_destroy(context);
+    }
+}

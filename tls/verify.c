@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * verify.c - judges the peer's certificates while wolfSSL verifies them.
+ *
+ * wolfSSL checks signatures, dates and key usage against the context's roots; what it does not, we
+ * do here: the name (name.c), no SHA-1 or older signature, no intermediate restricted to another
+ * purpose, no key that may not sign. All of it happens inside wolfSSL's verify callback, before our Finished is sent, so that
+ * an impostor never sees a byte of application data.
+ *
+ * wolfSSL calls a session's verify callback only for errors. A callback on the certificate manager
+ * makes it call both for every certificate; but then the session's user pointer is lost, hence the
+ * thread's current verifier.
+ *
+ * Threads   Runs on the thread that drives the handshake.
+ * Memory    Parsing takes wolfSSL's memory, freed before the callback returns.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "tls/internal.h"
+
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/wolfcrypt/asn.h>
+
+#define VERIFY_TEXT_BYTES 72
+#define VERIFY_DATE_BYTES 32
+
+static _Thread_local hpxi_tls_verifier *verify_current;
+
+void hpxi_tls_verify_begin(hpxi_tls_verifier *verifier)
+{
+    HPX_ASSERT(verify_current == NULL);
+    verify_current = verifier;
+}
+
+void hpxi_tls_verify_end(hpxi_tls_verifier *verifier)
+{
+    HPX_ASSERT(verify_current == verifier);
+    verify_current = NULL;
+}
+
+__attribute__((format(printf, 5, 6))) static int
+verify_refuse(hpxi_tls_verdict *verdict, hpx_status status, int wolf_error, int depth,
+              const char *format, ...)
+{
+    HPX_ASSERT(status < 0);
+    HPX_ASSERT(verdict->status == HPX_OK);
+    verdict->status = status;
+    verdict->wolf_error = wolf_error;
+    verdict->depth = depth;
+    verdict->leaf_accepted = false;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(verdict->detail, sizeof(verdict->detail), format, arguments);
+    va_end(arguments);
+    return 0;
+}
+
+/* Copies the peer's text with everything unprintable replaced: it ends in logs and terminals. */
+static void verify_copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes)
+{
+    HPX_ASSERT(to_bytes > 4);
+    const bool cut = from_bytes >= to_bytes;
+    const size_t size = cut ? to_bytes - 4 : from_bytes;
+    for (size_t i = 0; i < size; i++) {
+        to[i] = from[i] >= 0x20 && from[i] < 0x7F ? from[i] : '?';
+    }
+    memcpy(to + size, "...", 4);
+    if (!cut) {
+        to[size] = '\0';
+    }
+}
+
+/* What a person would call the certificate: its first name, else its common name. */
+static void verify_subject(char to[VERIFY_TEXT_BYTES], const DecodedCert *cert)
+{
+    for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
+        if (entry->type == ASN_DNS_TYPE && entry->len > 0) {
+            verify_copy_text(to, VERIFY_TEXT_BYTES, entry->name, (size_t)entry->len);
+            return;
+        }
+    }
+    if (cert->subjectCN != NULL && cert->subjectCNLen > 0) {
+        verify_copy_text(to, VERIFY_TEXT_BYTES, cert->subjectCN, (size_t)cert->subjectCNLen);
+    } else {
+        verify_copy_text(to, VERIFY_TEXT_BYTES, "(no name)", strlen("(no name)"));
+    }
+}
+
+static void verify_issuer(char to[VERIFY_TEXT_BYTES], const DecodedCert *cert)
+{
+    const size_t size = strnlen(cert->issuer, sizeof(cert->issuer));
+    verify_copy_text(to, VERIFY_TEXT_BYTES, cert->issuer, size);
+}
+
+static void verify_date(char to[VERIFY_DATE_BYTES], const byte *date, int date_bytes)
+{
+    const byte *text = NULL;
+    byte format = 0;
+    int text_bytes = 0;
+    struct tm when = {0};
+    if (date == NULL || wc_GetDateInfo(date, date_bytes, &text, &format, &text_bytes) != 0 ||
+        wc_GetDateAsCalendarTime(text, text_bytes, format, &when) != 0 ||
+        strftime(to, VERIFY_DATE_BYTES, "%Y-%m-%d %H:%M:%S UTC", &when) == 0) {
+        (void)snprintf(to, VERIFY_DATE_BYTES, "(unreadable date)");
+    }
+}
+
+/* wolfSSL refused this certificate: say what a person needs to know. Returns 0. */
+static int verify_refuse_wolf(hpxi_tls_verdict *verdict, int wolf_error, int depth,
+                              const DecodedCert *cert)
+{
+    const hpx_status status = hpxi_tls_status_of(wolf_error);
+    char subject[VERIFY_TEXT_BYTES];
+    char other[VERIFY_TEXT_BYTES];
+    verify_subject(subject, cert);
+    switch (status) {
+    case HPX_E_TLS_EXPIRED:
+        verify_date(other, cert->afterDate, cert->afterDateLen);
+        return verify_refuse(
+            verdict, status, wolf_error, depth, "certificate of %s expired on %s", subject, other);
+    case HPX_E_TLS_NOT_YET_VALID:
+        verify_date(other, cert->beforeDate, cert->beforeDateLen);
+        return verify_refuse(verdict,
+                             status,
+                             wolf_error,
+                             depth,
+                             "certificate of %s is not valid before %s",
+                             subject,
+                             other);
+    case HPX_E_TLS_UNTRUSTED:
+        if (cert->selfSigned) {
+            return verify_refuse(verdict,
+                                 status,
+                                 wolf_error,
+                                 depth,
+                                 "certificate of %s is self-signed and not among the trusted roots",
+                                 subject);
+        }
+        verify_issuer(other, cert);
+        return verify_refuse(verdict,
+                             status,
+                             wolf_error,
+                             depth,
+                             "no trusted root signs the certificate of %s (issuer %s)",
+                             subject,
+                             other);
+    default:
+        return verify_refuse(verdict,
+                             status,
+                             wolf_error,
+                             depth,
+                             "certificate of %s refused: %s",
+                             subject,
+                             hpxi_tls_reason(wolf_error));
+    }
+}
+
+static bool verify_is_weak_signature(word32 signature_oid)
+{
+    switch (signature_oid) {
+    case CTC_MD2wRSA:
+    case CTC_MD5wRSA:
+    case CTC_SHAwRSA:
+    case CTC_SHAwDSA:
+    case CTC_SHAwECDSA:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What wolfSSL lets pass and we do not. A self-signed root's own signature proves nothing. */
+static int verify_policy(hpxi_tls_verdict *verdict, int depth, const DecodedCert *cert)
+{
+    char subject[VERIFY_TEXT_BYTES];
+    /* RFC 8446 4.4.2.2; wolfSSL looks at it in TLS 1.2 only. All our suites have the server sign. */
+    if (depth == 0 && cert->extKeyUsageSet && (cert->extKeyUsage & KEYUSE_DIGITAL_SIG) == 0) {
+        verify_subject(subject, cert);
+        return verify_refuse(verdict,
+                             HPX_E_TLS_CERTIFICATE,
+                             KEYUSE_SIGNATURE_E,
+                             depth,
+                             "certificate of %s is not for signatures (key usage)",
+                             subject);
+    }
+    if (!cert->selfSigned && verify_is_weak_signature(cert->signatureOID)) {
+        verify_subject(subject, cert);
+        return verify_refuse(verdict,
+                             HPX_E_TLS_CERTIFICATE,
+                             0,
+                             depth,
+                             "certificate of %s is signed with SHA-1 or older",
+                             subject);
+    }
+    const int purposes = EXTKEYUSE_ANY | EXTKEYUSE_SERVER_AUTH;
+    if (cert->extExtKeyUsageSet && (cert->extExtKeyUsage & purposes) == 0) {
+        verify_subject(subject, cert);
+        return verify_refuse(verdict,
+                             HPX_E_TLS_CERTIFICATE,
+                             EXTKEYUSE_AUTH_E,
+                             depth,
+                             "certificate of %s is not for TLS servers (extended key usage)",
+                             subject);
+    }
+    return 1;
+}
+
+static bool verify_entry_matches(const hpxi_tls_name *name, const DNS_entry *entry)
+{
+    if (entry->len <= 0) {
+        return false;
+    }
+    const uint8_t *bytes = (const uint8_t *)entry->name;
+    switch (entry->type) {
+    case ASN_DNS_TYPE:
+        return hpxi_tls_name_matches_dns(name, bytes, (size_t)entry->len);
+    case ASN_IP_TYPE:
+        return hpxi_tls_name_matches_ip(name, bytes, (size_t)entry->len);
+    default:
+        return false;
+    }
+}
+
+/* Appends the names that the certificate is for, as far as they fit. */
+static void verify_list_names(char *to, size_t to_bytes, const DecodedCert *cert)
+{
+    size_t used = 0;
+    to[0] = '\0';
+    for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
+        char text[VERIFY_TEXT_BYTES];
+        const bool is_address = entry->type == ASN_IP_TYPE && entry->ipString != NULL;
+        if (entry->len <= 0 || (entry->type != ASN_DNS_TYPE && !is_address)) {
+            continue;
+        }
+        if (is_address) {
+            verify_copy_text(text, sizeof(text), entry->ipString, strlen(entry->ipString));
+        } else {
+            verify_copy_text(text, sizeof(text), entry->name, (size_t)entry->len);
+        }
+        const size_t need = strlen(text) + 2 + strlen(", ...");
+        if (used + need >= to_bytes) {
+            (void)snprintf(to + used, to_bytes - used, "%s...", used == 0 ? "" : ", ");
+            return;
+        }
+        used += (size_t)snprintf(to + used, to_bytes - used, "%s%s", used == 0 ? "" : ", ", text);
+    }
+    if (used == 0) {
+        (void)snprintf(to, to_bytes, "no name (no subjectAltName of use)");
+    }
+}
+
+static int verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name,
+                       const DecodedCert *cert)
+{
+    for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
+        if (verify_entry_matches(name, entry)) {
+            return 1;
+        }
+    }
+    char names[HPX_ERROR_DETAIL_BYTES - 80];
+    char wanted[VERIFY_TEXT_BYTES - 16];
+    verify_list_names(names, sizeof(names), cert);
+    verify_copy_text(wanted, sizeof(wanted), name->host, name->host_bytes);
+    return verify_refuse(
+        verdict, HPX_E_TLS_NAME, 0, 0, "certificate is for %s; wanted %s", names, wanted);
+}
+
+static int verify_judge(hpxi_tls_verifier *verifier, bool accepted, int wolf_error, int depth,
+                        const DecodedCert *cert)
+{
+    hpxi_tls_verdict *verdict = &verifier->verdict;
+    if (!accepted) {
+        return verify_refuse_wolf(verdict, wolf_error, depth, cert);
+    }
+    if (verify_policy(verdict, depth, cert) == 0) {
+        return 0;
+    }
+    if (depth == 0) {
+        if (verify_name(verdict, verifier->name, cert) == 0) {
+            return 0;
+        }
+        verdict->leaf_accepted = true;
+    }
+    return 1;
+}
+
+/* Returns 1 to accept: also over wolfSSL's objection, so only `insecure` may do that. */
+static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
+{
+    hpxi_tls_verifier *verifier = verify_current;
+    HPX_ASSERT(verifier != NULL);
+    if (verifier->insecure) {
+        return 1;
+    }
+    hpxi_tls_verdict *verdict = &verifier->verdict;
+    if (verdict->status != HPX_OK || verifier->name == NULL) {
+        return 0;
+    }
+    const int depth = store->error_depth;
+    const int wolf_error = preverified == 1 ? 0 : store->error;
+    if (store->certs == NULL || depth < 0 || depth >= store->totalCerts) {
+        return verify_refuse(
+            verdict, HPX_E_TLS_CERTIFICATE, wolf_error, depth, "no certificate to verify");
+    }
+    DecodedCert cert;
+    wc_InitDecodedCert(&cert, store->certs[depth].buffer, store->certs[depth].length, NULL);
+    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL);
+    int result = 0;
+    if (parsed != 0) {
+        (void)verify_refuse(verdict,
+                            parsed == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_CERTIFICATE,
+                            parsed,
+                            depth,
+                            "certificate cannot be read: %s",
+                            hpxi_tls_reason(parsed));
+    } else {
+        result = verify_judge(verifier, preverified == 1, wolf_error, depth, &cert);
+    }
+    wc_FreeDecodedCert(&cert);
+    HPX_ASSERT(result == (verdict->status == HPX_OK));
+    return result;
+}
+
+/* Only here so that wolfSSL calls verify_on_certificate() for good certificates as well. */
+static int verify_on_any_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
+{
+    (void)store;
+    HPX_ASSERT(verify_current != NULL);
+    return verify_current->insecure ? 1 : preverified;
+}
+
+void hpxi_tls_verify_install(WOLFSSL_CTX *wolf, bool is_server)
+{
+    if (is_server) {
+        wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_NONE, NULL);
+        return;
+    }
+    wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_PEER, verify_on_certificate);
+    WOLFSSL_CERT_MANAGER *manager = wolfSSL_CTX_GetCertManager(wolf);
+    HPX_ASSERT(manager != NULL);
+    wolfSSL_CertManagerSetVerify(manager, verify_on_any_certificate);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exchange.c - the exchange simulator: publishes the market to its sessions.
+ *
+ * A turn publishes the updates that are due, in bounded batches, then turns the shard once. The
+ * market moves whether or not somebody listens, so that sequence numbers show every gap. A client
+ * whose send queue is full misses updates (counted; it sees a gap in `seq`), and is closed with
+ * 1008 after EXCHANGE_SKIPPED_MAX in a row, or when a reply cannot be queued.
+ */
+#include "exchange.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session.h"
+
+#define EXCHANGE_BATCH_MAX         256u /* updates between two turns of the shard */
+#define EXCHANGE_BEHIND_NS         (100 * HPX_NS_PER_MS) /* further behind: give updates up */
+#define EXCHANGE_SPIN_NS           (20 * HPX_NS_PER_US)  /* due sooner than this: do not sleep */
+#define EXCHANGE_HEARTBEAT_TURN_NS (5 * HPX_NS_PER_MS)
+#define EXCHANGE_REQUEST_BYTES_MAX (UINT64_C(256) << 10)
+#define EXCHANGE_SPIN_RATE         50000u
+#define EXCHANGE_CLOSE_NS          HPX_NS_PER_S
+#define EXCHANGE_CODE_POLICY       1008
+
+struct exchange {
+    polled engine;
+    market market;
+    session_shared shared;
+    session *sessions; /* doubly linked */
+    uint32_t heartbeat_count; /* of the last look; 0: turns may wait longer */
+    uint64_t heartbeat_look_ns;
+    uint64_t rate;
+    uint64_t start_ns; /* of the schedule: update n is due at start + n / rate */
+    uint64_t scheduled;
+    exchange_stats stats;
+    char address[EXCHANGE_ADDRESS_BYTES];
+    char update[MARKET_UPDATE_BYTES];
+    char reply[SESSION_REPLY_BYTES];
+};
+
+static void exchange_join(exchange *ex, hpx_conn *conn)
+{
+    session *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        hpx_conn_close(conn, 1013, hpx_span_of("out of memory"));
+        return;
+    }
+    s->conn = conn;
+    s->next = ex->sessions;
+    if (s->next != NULL) {
+        s->next->previous = s;
+    }
+    ex->sessions = s;
+    ex->stats.sessions++;
+    hpx_conn_set_user(conn, s);
+}
+
+static void exchange_leave(exchange *ex, session *s)
+{
+    assert(ex->stats.sessions > 0);
+    session_leave(s, &ex->shared);
+    if (s->next != NULL) {
+        s->next->previous = s->previous;
+    }
+    if (s->previous != NULL) {
+        s->previous->next = s->next;
+    } else {
+        ex->sessions = s->next;
+    }
+    ex->stats.sessions--;
+    free(s);
+}
+
+static void exchange_drop_slow(exchange *ex, session *s, const char *why)
+{
+    ex->stats.closed_slow++;
+    hpx_conn_close(s->conn, EXCHANGE_CODE_POLICY, hpx_span_of(why));
+}
+
+static void exchange_answer(exchange *ex, session *s, hpx_span message)
+{
+    text reply;
+    text_init(&reply, ex->reply, sizeof(ex->reply));
+    session_request(s, &ex->shared, message, &reply);
+    ex->stats.requests++;
+    if (reply.size == 0) {
+        return;
+    }
+    const hpx_span payload = {(const uint8_t *)reply.data, reply.size};
+    if (hpx_conn_send(s->conn, HPX_MESSAGE_TEXT, payload) == HPX_E_AGAIN) {
+        exchange_drop_slow(ex, s, "too slow to read replies");
+    }
+}
+
+/* The listener's user pointer is the exchange; a connection's becomes its session. Hence one
+ * exchange per thread. */
+static _Thread_local exchange *exchange_of_thread;
+
+static void exchange_on_event(hpx_conn *conn, const hpx_event *event, void *user)
+{
+    exchange *ex = exchange_of_thread;
+    assert(ex != NULL);
+    session *s = user == ex ? NULL : user;
+    switch (event->kind) {
+    case HPX_EVENT_CONNECTED:
+        exchange_join(ex, conn);
+        break;
+    case HPX_EVENT_MESSAGE:
+        if (s != NULL) {
+            exchange_answer(ex, s, event->payload);
+        }
+        break;
+    case HPX_EVENT_WRITABLE:
+        if (s != NULL) {
+            s->skipped_in_row = 0;
+        }
+        break;
+    case HPX_EVENT_CLOSED:
+        if (s != NULL) {
+            hpx_conn_set_user(conn, ex);
+            exchange_leave(ex, s);
+        }
+        break;
+    case HPX_EVENT_DISCONNECTED:
+        break;
+    }
+}
+
+static void exchange_send_update(exchange *ex, session *s, hpx_span update)
+{
+    const hpx_status status = hpx_conn_send(s->conn, HPX_MESSAGE_TEXT, update);
+    if (status == HPX_OK) {
+        ex->stats.queued++;
+    } else if (status == HPX_E_AGAIN) {
+        ex->stats.skipped++;
+        s->skipped_in_row++;
+        if (s->skipped_in_row == EXCHANGE_SKIPPED_MAX) {
+            exchange_drop_slow(ex, s, "too slow to read updates");
+        }
+    }
+}
+
+static void exchange_publish(exchange *ex)
+{
+    const market_update update = market_step(&ex->market);
+    ex->stats.published++;
+    if (ex->shared.subscribers[update.topic] == 0) {
+        return;
+    }
+    const size_t size = market_format(&ex->market, &update, hpx_clock_now_ns(), ex->update);
+    const hpx_span payload = {(const uint8_t *)ex->update, size};
+    for (session *s = ex->sessions; s != NULL; s = s->next) {
+        if (session_has(s, update.topic)) {
+            exchange_send_update(ex, s, payload);
+        }
+    }
+}
+
+/* When update number `scheduled` is due. In parts, so that n * 10^9 cannot overflow. */
+static uint64_t exchange_due_ns(const exchange *ex)
+{
+    assert(ex->rate > 0);
+    const uint64_t seconds = ex->scheduled / ex->rate;
+    const uint64_t rest = ex->scheduled % ex->rate;
+    return ex->start_ns + seconds * HPX_NS_PER_S + rest * HPX_NS_PER_S / ex->rate;
+}
+
+/* Publish what is due. Returns the time until the next one: 0 if the batch was full. */
+static uint64_t exchange_publish_due(exchange *ex)
+{
+    if (ex->rate == 0) {
+        return UINT64_MAX;
+    }
+    const uint64_t now_ns = hpx_clock_now_ns();
+    const uint64_t due_ns = exchange_due_ns(ex);
+    if (due_ns > now_ns) {
+        return due_ns - now_ns;
+    }
+    const uint64_t behind_ns = now_ns - due_ns;
+    uint64_t count = 1 + (uint64_t)((double)behind_ns * (double)ex->rate / (double)HPX_NS_PER_S);
+    if (behind_ns > EXCHANGE_BEHIND_NS) {
+        ex->stats.late += count; /* a stall is not made good by a burst */
+        ex->scheduled += count;
+        return 0;
+    }
+    count = count < EXCHANGE_BATCH_MAX ? count : EXCHANGE_BATCH_MAX;
+    for (uint64_t i = 0; i < count; i++) {
+        exchange_publish(ex);
+    }
+    ex->scheduled += count;
+    return 0;
+}
+
+static void exchange_heartbeats(exchange *ex)
+{
+    const uint64_t now_ns = hpx_clock_now_ns();
+    if (now_ns < ex->heartbeat_look_ns) {
+        return;
+    }
+    ex->heartbeat_look_ns = now_ns + EXCHANGE_HEARTBEAT_TURN_NS;
+    ex->heartbeat_count = 0;
+    for (session *s = ex->sessions; s != NULL; s = s->next) {
+        ex->heartbeat_count += s->heartbeat_ns != 0;
+        switch (session_heartbeat(s, now_ns)) {
+        case SESSION_BEAT_ASK:
+            if (hpx_conn_send(s->conn, HPX_MESSAGE_TEXT, hpx_span_of(session_test_request)) ==
+                HPX_E_AGAIN) {
+                exchange_drop_slow(ex, s, "too slow to read heartbeats");
+            }
+            break;
+        case SESSION_BEAT_EXPIRED:
+            hpx_conn_close(s->conn, EXCHANGE_CODE_POLICY, hpx_span_of("no public/test came"));
+            break;
+        case SESSION_BEAT_NONE:
+            break;
+        }
+    }
+}
+
+void exchange_turn(exchange *ex, uint64_t wait_ns)
+{
+    exchange_of_thread = ex;
+    const uint64_t next_ns = exchange_publish_due(ex);
+    exchange_heartbeats(ex);
+    uint64_t limit_ns = next_ns < wait_ns ? next_ns : wait_ns;
+    if (ex->heartbeat_count > 0 && limit_ns > EXCHANGE_HEARTBEAT_TURN_NS) {
+        limit_ns = EXCHANGE_HEARTBEAT_TURN_NS;
+    }
+    if (limit_ns < EXCHANGE_SPIN_NS) {
+        hpx_shard_poll(ex->engine.shard);
+    } else {
+        hpx_shard_poll_wait(ex->engine.shard, limit_ns);
+    }
+}
+
+static hpx_status
+exchange_listen(exchange *ex, const exchange_config *config, hpx_error *error)
+{
+    hpx_tls_context *tls = NULL;
+    if (config->cert_file != NULL) {
+        hpx_tls_config tls_config = HPX_TLS_CONFIG_INIT;
+        tls_config.cert_file = config->cert_file;
+        tls_config.key_file = config->key_file;
+        const hpx_status loaded = hpx_tls_server_context_new(&tls, &tls_config, error);
+        if (loaded != HPX_OK) {
+            return loaded;
+        }
+    }
+    hpx_listen_config listen_config = HPX_LISTEN_CONFIG_INIT;
+    listen_config.address = config->listen;
+    listen_config.tls = tls;
+    listen_config.on_event = exchange_on_event;
+    listen_config.user = ex;
+    listen_config.message_bytes_max = EXCHANGE_REQUEST_BYTES_MAX;
+    listen_config.send_queue_bytes_max = EXCHANGE_QUEUE_BYTES;
+    const hpx_status status =
+        polled_listen(&ex->engine, &listen_config, ex->address, sizeof(ex->address), error);
+    hpx_tls_context_release(tls); /* the listener holds its own reference */
+    return status;
+}
+
+static hpx_wait_mode exchange_wait_mode(const exchange_config *config)
+{
+    if (config->cpu != POLLED_CPU_NONE) {
+        return HPX_WAIT_SPIN; /* a core was given: use it */
+    }
+    return config->rate > EXCHANGE_SPIN_RATE ? HPX_WAIT_SPIN_THEN_SLEEP : HPX_WAIT_SLEEP;
+}
+
+hpx_status exchange_new(exchange **out, const exchange_config *config, hpx_error *error)
+{
+    *out = NULL;
+    exchange *ex = calloc(1, sizeof(*ex));
+    const char *why = "out of memory";
+    if (ex == NULL || !market_init(&ex->market, config->symbols, config->seed, &why)) {
+        *error = (hpx_error){
+            .status = ex == NULL ? HPX_E_NO_MEMORY : HPX_E_INVALID, .stage = HPX_STAGE_CONFIG};
+        snprintf(error->detail, sizeof(error->detail), "exchange: %s", why);
+        free(ex);
+        return error->status;
+    }
+    ex->shared.market = &ex->market;
+    ex->rate = config->rate;
+    exchange_of_thread = ex;
+    const polled_config engine_config = {
+        .cpu = config->cpu, .wait_mode = exchange_wait_mode(config)};
+    hpx_status status = polled_open(&ex->engine, &engine_config, error);
+    if (status == HPX_OK) {
+        status = exchange_listen(ex, config, error);
+    }
+    if (status != HPX_OK) {
+        exchange_free(ex);
+        return status;
+    }
+    ex->start_ns = hpx_clock_now_ns();
+    *out = ex;
+    return HPX_OK;
+}
+
+void exchange_free(exchange *ex)
+{
+    if (ex == NULL) {
+        return;
+    }
+    exchange_of_thread = ex;
+    for (session *s = ex->sessions; s != NULL; s = s->next) {
+        hpx_conn_close(s->conn, 1001, hpx_span_of("the exchange is closing"));
+    }
+    polled_close(&ex->engine, EXCHANGE_CLOSE_NS);
+    assert(ex->sessions == NULL); /* every connection got its Closed event */
+    exchange_of_thread = NULL;
+    free(ex);
+}
+
+const char *exchange_address(const exchange *ex)
+{
+    return ex->address;
+}
+
+hpx_shard *exchange_shard(const exchange *ex)
+{
+    return ex->engine.shard;
+}
+
+exchange_stats exchange_get_stats(const exchange *ex)
+{
+    return ex->stats;
+}
