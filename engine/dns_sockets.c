@@ -125,6 +125,12 @@ static ares_ssize_t sockets_receive(
     hpxi_dns_socket *entry = sockets_find(user, fd);
     HPX_ASSERT(entry != NULL);
     entry->touched = true;
+    if (entry->error != 0) {
+        errno = entry->error;
+        entry->error = 0;
+        entry->readable = false;
+        return -1;
+    }
     const ptrdiff_t result = hpxi_net_recvfrom(fd, data, size, flags, from, from_size);
     if (result > 0) {
         return result;
@@ -145,16 +151,25 @@ static ares_ssize_t sockets_receive(
 
 static ares_ssize_t sockets_send(ares_socket_t fd, const struct iovec *parts, int count, void *user)
 {
-    hpxi_dns_socket *entry = sockets_find(user, fd);
+    hpxi_dns_sockets *sockets = user;
+    hpxi_dns_socket *entry = sockets_find(sockets, fd);
     HPX_ASSERT(entry != NULL);
     entry->touched = true;
     const ptrdiff_t result = hpxi_net_sendv(fd, parts, count);
-    if (result < 0) {
-        entry->writable = false;
-        errno = (int)-result;
-        return -1;
+    if (result >= 0) {
+        return result;
     }
-    return result;
+    entry->writable = false;
+    if (!entry->is_stream && result != -EAGAIN) {
+        /* The error of an earlier datagram (ICMP: nobody listens there). Having been reported here
+         * it is gone from the socket, and c-ares moves on with this question alone: those sent
+         * before would wait for their timeout. A failing receive moves all of them on. */
+        entry->error = (int)-result;
+        entry->readable = true;
+        sockets->backlog = true;
+    }
+    errno = (int)-result;
+    return -1;
 }
 
 static void sockets_state(void *user, ares_socket_t fd, int readable, int writable)
@@ -215,6 +230,7 @@ bool hpxi_dns_sockets_completion(hpxi_dns_sockets *sockets, const hpxi_completio
     return true;
 }
 
+/* True when it is still ready. */
 static bool sockets_pump_one(hpxi_dns_socket *entry, ares_channel channel)
 {
     for (uint32_t round = 0; round < PUMP_ROUNDS_MAX; round++) {
@@ -238,14 +254,15 @@ static bool sockets_pump_one(hpxi_dns_socket *entry, ares_channel channel)
     return true;
 }
 
-bool hpxi_dns_sockets_pump(hpxi_dns_sockets *sockets, ares_channel channel)
+void hpxi_dns_sockets_pump(hpxi_dns_sockets *sockets, ares_channel channel)
 {
     HPX_ASSERT(channel != NULL);
-    bool left = false;
+    sockets->backlog = false;
     for (uint32_t i = 0; i < HPXI_RESOLVER_POLLS_MAX; i++) {
-        left = sockets_pump_one(&sockets->table[i], channel) || left;
+        if (sockets_pump_one(&sockets->table[i], channel)) {
+            sockets->backlog = true;
+        }
     }
-    return left;
 }
 
 void hpxi_dns_sockets_rearm(hpxi_dns_sockets *sockets)

@@ -35,10 +35,12 @@ typedef struct hpxi_dns_socket {
     bool readable;
     bool writable;
     bool touched; /* c-ares has used it since this was last cleared */
+    int error;    /* errno that the next receive shall report; 0: none */
 } hpxi_dns_socket;
 
 typedef struct hpxi_dns_sockets {
     hpxi_ring *ring;
+    bool backlog; /* a socket is ready, and hpxi_dns_sockets_pump() has not finished with it */
     hpxi_dns_socket table[HPXI_RESOLVER_POLLS_MAX];
 } hpxi_dns_sockets;
 
@@ -50,12 +52,12 @@ void hpxi_dns_sockets_options(
     hpxi_dns_sockets *sockets, struct ares_options *options, int *option_mask);
 void hpxi_dns_sockets_attach(hpxi_dns_sockets *sockets, ares_channel channel);
 
-/* Take a completion of HPXI_OP_POLL. True when a socket has become ready. */
+/* Take a completion of HPXI_OP_POLL. True when a socket has become ready: to be pumped. */
 bool hpxi_dns_sockets_completion(hpxi_dns_sockets *sockets, const hpxi_completion *completion);
 
-/* Let c-ares use the ready sockets; this may call its callbacks. True when some are still ready
- * because c-ares has had its share for now. */
-bool hpxi_dns_sockets_pump(hpxi_dns_sockets *sockets, ares_channel channel);
+/* Let c-ares use the ready sockets; this may call its callbacks. There is a backlog afterwards when
+ * a socket has had its share for now. */
+void hpxi_dns_sockets_pump(hpxi_dns_sockets *sockets, ares_channel channel);
 
 /* Arm the polls that ended with an error. To be called now and then, not in a tight loop. */
 void hpxi_dns_sockets_rearm(hpxi_dns_sockets *sockets);

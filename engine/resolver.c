@@ -61,7 +61,6 @@ struct hpxi_resolver {
     lookup *done_first;
     lookup *done_last;
     uint32_t lookup_count;
-    bool backlog;    /* sockets are ready that c-ares has not drained */
     bool delivering; /* a callback is running */
     bool freeing;
     hpxi_dns_hosts hosts;
@@ -450,7 +449,7 @@ static uint32_t resolver_deliver(hpxi_resolver *resolver)
 static void resolver_schedule(hpxi_resolver *resolver)
 {
     HPX_ASSERT(!resolver->freeing);
-    if (resolver->done_first != NULL || resolver->backlog) {
+    if (resolver->done_first != NULL || resolver->sockets.backlog) {
         hpxi_wheel_set(resolver->wheel, &resolver->timer, *resolver->now_ns);
         return;
     }
@@ -468,7 +467,7 @@ static void resolver_schedule(hpxi_resolver *resolver)
 static void resolver_run(hpxi_resolver *resolver)
 {
     HPX_ASSERT(!resolver->delivering);
-    resolver->backlog = hpxi_dns_sockets_pump(&resolver->sockets, resolver->channel);
+    hpxi_dns_sockets_pump(&resolver->sockets, resolver->channel);
     resolver_deliver(resolver);
     resolver_schedule(resolver);
 }

@@ -199,6 +199,13 @@ static bool ring_config_is_valid(const hpxi_ring_config *config)
            config->slot_bytes <= INT32_MAX && config->ops_max != 0;
 }
 
+static hpx_status ring_no_memory(hpx_error *error)
+{
+    *error = (hpx_error){.status = HPX_E_NO_MEMORY, .stage = HPX_STAGE_CONFIG};
+    strcpy(error->detail, "ring: the allocator has no memory for slots and queues");
+    return error->status;
+}
+
 hpx_status hpxi_ring_new(
     hpxi_ring **out,
     const hpxi_ring_config *config,
@@ -217,18 +224,15 @@ hpx_status hpxi_ring_new(
     }
     hpxi_ring *ring = hpxi_alloc_zero(allocator, sizeof(*ring), 64);
     if (ring == NULL) {
-        error->status = HPX_E_NO_MEMORY;
-        return error->status;
+        return ring_no_memory(error);
     }
     ring->counters = counters;
     ring->allocator = allocator;
     ring->owner = pthread_self();
-    hpx_status status = HPX_E_NO_MEMORY;
-    if (ring_allocate(ring, config)) {
-        status = ring_open(ring, config, error);
-    }
+    const hpx_status status =
+        ring_allocate(ring, config) ? ring_open(ring, config, error) : ring_no_memory(error);
     if (status != HPX_OK) {
-        error->status = status;
+        HPX_ASSERT(error->status == status);
         ring_destroy(ring, false);
         return status;
     }

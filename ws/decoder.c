@@ -34,6 +34,9 @@ enum {
     DECODER_CLOSE_INTERNAL = 1011,
 };
 
+/* One text, whether the whole message was checked or its last byte was. */
+static const char decoder_not_utf8[] = "text message is not UTF-8 (RFC 6455 8.1)";
+
 void hpxi_ws_decoder_init(
     hpxi_ws_decoder *decoder,
     hpxi_ws_role role,
@@ -348,7 +351,7 @@ static hpx_status decoder_gather(hpxi_ws_decoder *decoder, const uint8_t *data, 
     decoder_unmask(decoder, to, data, take);
     hpxi_buf_commit(&decoder->gathered, take);
     if (decoder->message_op == HPXI_WS_TEXT && !hpxi_utf8_feed(&decoder->utf8, to, take)) {
-        return decoder_fail_utf8(decoder, "text message is not UTF-8 (RFC 6455 8.1)");
+        return decoder_fail_utf8(decoder, decoder_not_utf8);
     }
     return HPX_OK;
 }
@@ -406,7 +409,7 @@ static hpx_status decoder_finish_data(hpxi_ws_decoder *decoder, hpxi_ws_message 
         return HPX_OK;
     }
     if (decoder->message_op == HPXI_WS_TEXT && !hpxi_utf8_is_complete(&decoder->utf8)) {
-        return decoder_fail_utf8(decoder, "text message ends inside a character (RFC 6455 8.1)");
+        return decoder_fail_utf8(decoder, decoder_not_utf8);
     }
     decoder->fragments = 0;
     decoder->gathered_delivered = true;
@@ -436,7 +439,7 @@ decoder_take_in_place(hpxi_ws_decoder *decoder, uint8_t **data, size_t *size, hp
     decoder->state = HPXI_WS_DECODER_HEADER;
     decoder->fragments = 0;
     if (decoder->frame_op == HPXI_WS_TEXT && !hpxi_utf8_check(payload, bytes)) {
-        return decoder_fail_utf8(decoder, "text message is not UTF-8 (RFC 6455 8.1)");
+        return decoder_fail_utf8(decoder, decoder_not_utf8);
     }
     *out = (hpxi_ws_message){.op = decoder->frame_op, .data = payload, .size = bytes};
     return 1;
@@ -574,7 +577,7 @@ hpxi_ws_decoder_next(hpxi_ws_decoder *decoder, uint8_t **data, size_t *size, hpx
         return decoder_next_slow(decoder, data, size, out);
     }
     if (out->op == HPXI_WS_TEXT && HPXI_UNLIKELY(!hpxi_utf8_check(out->data, out->size))) {
-        (void)decoder_fail_utf8(decoder, "text message is not UTF-8 (RFC 6455 8.1)");
+        (void)decoder_fail_utf8(decoder, decoder_not_utf8);
         return decoder_next_slow(decoder, data, size, out);
     }
     return 1;

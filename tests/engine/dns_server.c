@@ -377,7 +377,9 @@ void dns_server_start(dns_server *server)
     }
     CHECK(listen(server->tcp, 16) == 0);
     const int bytes = 4 << 20; /* hundreds of questions at once */
-    setsockopt(server->udp, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (setsockopt(server->udp, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0) {
+        setsockopt(server->udp, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    }
     server->port = ntohs(address.sin_port);
     server->stop = eventfd(0, EFD_CLOEXEC);
     CHECK(server->stop >= 0);

@@ -2,8 +2,59 @@
 #include "tests/tls/duo.h"
 
 #include <stdio.h>
+#include <wolfssl/wolfcrypt/memory.h>
 
 #include "tests/support/test.h"
+
+static wolfSSL_Malloc_cb duo_malloc;
+static wolfSSL_Free_cb duo_free_block;
+static wolfSSL_Realloc_cb duo_realloc;
+static size_t duo_memory_count;
+static size_t duo_memory_fail_at;
+static ptrdiff_t duo_memory_live;
+
+static void *duo_failing_malloc(size_t size)
+{
+    void *block = duo_memory_count++ == duo_memory_fail_at ? NULL : duo_malloc(size);
+    duo_memory_live += block != NULL;
+    return block;
+}
+
+static void duo_counting_free(void *block)
+{
+    duo_memory_live -= block != NULL;
+    duo_free_block(block);
+}
+
+static void *duo_failing_realloc(void *block, size_t size)
+{
+    if (duo_memory_count++ == duo_memory_fail_at) {
+        return NULL;
+    }
+    duo_memory_live += block == NULL;
+    return duo_realloc(block, size);
+}
+
+void duo_wolf_memory_start(size_t fail_at)
+{
+    assert_null(duo_malloc);
+    assert_int_equal(hpxi_tls_global_init(), HPX_OK);
+    duo_memory_count = 0;
+    duo_memory_live = 0;
+    duo_memory_fail_at = fail_at;
+    assert_int_equal(wolfSSL_GetAllocators(&duo_malloc, &duo_free_block, &duo_realloc), 0);
+    assert_int_equal(
+        wolfSSL_SetAllocators(duo_failing_malloc, duo_counting_free, duo_failing_realloc), 0);
+}
+
+size_t duo_wolf_memory_stop(ptrdiff_t *live)
+{
+    assert_non_null(duo_malloc);
+    assert_int_equal(wolfSSL_SetAllocators(duo_malloc, duo_free_block, duo_realloc), 0);
+    duo_malloc = NULL;
+    *live = duo_memory_live;
+    return duo_memory_count;
+}
 
 uint64_t duo_random(uint64_t *seed)
 {
@@ -96,58 +147,58 @@ static size_t duo_alpn_wire(uint8_t *to, const char *name)
     return size + 1;
 }
 
-void duo_make_alpn(duo *l, duo_site *site, const char *server_name, const char *client_alpn,
+void duo_make_alpn(duo *d, duo_site *site, const char *server_name, const char *client_alpn,
                     const char *server_alpn)
 {
-    *l = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
-    l->allocator = fa_allocator(&l->memory);
-    hpxi_buf_init(&l->to_server, &l->allocator);
-    hpxi_buf_init(&l->to_client, &l->allocator);
-    l->client_status = HPX_E_PARTIAL;
-    l->server_status = HPX_E_PARTIAL;
+    *d = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
+    d->allocator = fa_allocator(&d->memory);
+    hpxi_buf_init(&d->to_server, &d->allocator);
+    hpxi_buf_init(&d->to_client, &d->allocator);
+    d->client_status = HPX_E_PARTIAL;
+    d->server_status = HPX_E_PARTIAL;
     uint8_t wire[64];
     hpxi_tls_session_config config = {.context = site->client, .server_name = server_name};
     if (client_alpn != NULL) {
         config.alpn = wire;
         config.alpn_bytes = duo_alpn_wire(wire, client_alpn);
     }
-    assert_int_equal(hpxi_tls_new(&l->client, &config, &l->allocator, NULL), HPX_OK);
+    assert_int_equal(hpxi_tls_new(&d->client, &config, &d->allocator, NULL), HPX_OK);
     config = (hpxi_tls_session_config){.context = site->server, .is_server = true};
     if (server_alpn != NULL) {
         config.alpn = wire;
         config.alpn_bytes = duo_alpn_wire(wire, server_alpn);
     }
-    assert_int_equal(hpxi_tls_new(&l->server, &config, &l->allocator, NULL), HPX_OK);
+    assert_int_equal(hpxi_tls_new(&d->server, &config, &d->allocator, NULL), HPX_OK);
 }
 
-void duo_make(duo *l, duo_site *site, const char *server_name, bool insecure)
+void duo_make(duo *d, duo_site *site, const char *server_name, bool insecure)
 {
-    duo_make_alpn(l, site, insecure ? "insecure.invalid" : server_name, NULL, NULL);
+    duo_make_alpn(d, site, insecure ? "insecure.invalid" : server_name, NULL, NULL);
     if (insecure) {
-        hpxi_tls_free(l->client);
+        hpxi_tls_free(d->client);
         const hpxi_tls_session_config config = {
             .context = site->client, .server_name = server_name, .insecure_no_verify = true};
-        assert_int_equal(hpxi_tls_new(&l->client, &config, &l->allocator, NULL), HPX_OK);
+        assert_int_equal(hpxi_tls_new(&d->client, &config, &d->allocator, NULL), HPX_OK);
     }
 }
 
-void duo_free(duo *l)
+void duo_free(duo *d)
 {
-    hpxi_tls_free(l->client);
-    hpxi_tls_free(l->server);
-    hpxi_buf_fini(&l->to_server);
-    hpxi_buf_fini(&l->to_client);
-    assert_int_equal(l->memory.live, 0);
-    assert_int_equal(l->memory.bytes, 0);
+    hpxi_tls_free(d->client);
+    hpxi_tls_free(d->server);
+    hpxi_buf_fini(&d->to_server);
+    hpxi_buf_fini(&d->to_client);
+    assert_int_equal(d->memory.live, 0);
+    assert_int_equal(d->memory.bytes, 0);
 }
 
 /* The next piece, in a block of exactly its size. */
-static uint8_t *duo_take_piece(duo *l, hpxi_buf *from, size_t *size)
+static uint8_t *duo_take_piece(duo *d, hpxi_buf *from, size_t *size)
 {
     const hpx_span there = hpxi_buf_span(from);
-    size_t cut = l->cut_bytes == 0 ? there.size : l->cut_bytes;
-    if (l->cut_bytes == DUO_CUT_RANDOM) {
-        const uint64_t r = duo_random(&l->seed);
+    size_t cut = d->cut_bytes == 0 ? there.size : d->cut_bytes;
+    if (d->cut_bytes == DUO_CUT_RANDOM) {
+        const uint64_t r = duo_random(&d->seed);
         cut = 1 + (r & 1 ? (r >> 8) % 7 : (r >> 8) % 20000);
     }
     *size = cut < there.size ? cut : there.size;
@@ -178,18 +229,50 @@ static void duo_put_back(hpxi_buf *to, const uint8_t *bytes, size_t size)
     free(copy);
 }
 
-static hpx_status duo_step(duo *l, bool at_client)
+/* The version in a record's header is ignored before encryption: a flip there proves nothing. */
+static bool duo_is_header_version(const uint8_t *records, size_t size, size_t at)
 {
-    hpxi_buf *in = at_client ? &l->to_client : &l->to_server;
-    hpxi_buf *out = at_client ? &l->to_server : &l->to_client;
+    size_t start = 0;
+    while (start + 5 <= size) {
+        const size_t next = start + 5 + ((size_t)records[start + 3] << 8 | records[start + 4]);
+        if (at < next) {
+            return at == start + 1 || at == start + 2;
+        }
+        start = next;
+    }
+    return false;
+}
+
+static void duo_flip(duo *d, bool from_client, uint8_t *piece, size_t size)
+{
+    if (d->flip_at == 0 || from_client != d->flip_from_client) {
+        return;
+    }
+    if (d->flip_at > size) {
+        d->flip_at -= size;
+        return;
+    }
+    const size_t at = d->flip_at - 1;
+    d->flip_at = 0;
+    if (!duo_is_header_version(piece, size, at)) {
+        piece[at] ^= (uint8_t)(1u << (at % 8));
+        d->flipped = true;
+    }
+}
+
+static hpx_status duo_step(duo *d, bool at_client)
+{
+    hpxi_buf *in = at_client ? &d->to_client : &d->to_server;
+    hpxi_buf *out = at_client ? &d->to_server : &d->to_client;
     size_t size = 0;
-    uint8_t *piece = duo_take_piece(l, in, &size);
+    uint8_t *piece = duo_take_piece(d, in, &size);
+    duo_flip(d, !at_client, piece, size);
     uint8_t *data = piece;
-    const hpx_status status = hpxi_tls_handshake(at_client ? l->client : l->server,
+    const hpx_status status = hpxi_tls_handshake(at_client ? d->client : d->server,
                                                  &data,
                                                  &size,
                                                  out,
-                                                 at_client ? &l->client_error : &l->server_error);
+                                                 at_client ? &d->client_error : &d->server_error);
     if (status == HPX_E_PARTIAL) {
         assert_int_equal(size, 0);
     }
@@ -200,45 +283,44 @@ static hpx_status duo_step(duo *l, bool at_client)
     return status;
 }
 
-bool duo_handshake(duo *l)
+bool duo_handshake(duo *d)
 {
-    l->client_status = duo_step(l, true);
-    assert_int_equal(l->client_status, HPX_E_PARTIAL);
+    d->client_status = duo_step(d, true);
     for (;;) {
         bool moved = false;
-        if (l->server_status == HPX_E_PARTIAL && hpxi_buf_size(&l->to_server) != 0) {
-            l->server_status = duo_step(l, false);
+        if (d->server_status == HPX_E_PARTIAL && hpxi_buf_size(&d->to_server) != 0) {
+            d->server_status = duo_step(d, false);
             moved = true;
         }
-        if (l->client_status == HPX_E_PARTIAL && hpxi_buf_size(&l->to_client) != 0) {
-            l->client_status = duo_step(l, true);
+        if (d->client_status == HPX_E_PARTIAL && hpxi_buf_size(&d->to_client) != 0) {
+            d->client_status = duo_step(d, true);
             moved = true;
         }
         if (!moved) {
-            return l->client_status == 1 && l->server_status == 1;
+            return d->client_status == 1 && d->server_status == 1;
         }
     }
 }
 
-hpx_status duo_receive(duo *l, bool at_client, hpxi_buf *plain)
+hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain)
 {
     static uint8_t decrypted[DUO_PLAIN_MAX];
-    hpxi_buf *in = at_client ? &l->to_client : &l->to_server;
-    hpxi_buf *out = at_client ? &l->to_server : &l->to_client;
+    hpxi_buf *in = at_client ? &d->to_client : &d->to_server;
+    hpxi_buf *out = at_client ? &d->to_server : &d->to_client;
     hpx_status status = HPX_E_PARTIAL;
     while (hpxi_buf_size(in) != 0 && status == HPX_E_PARTIAL) {
         size_t size = 0;
-        uint8_t *piece = duo_take_piece(l, in, &size);
+        uint8_t *piece = duo_take_piece(d, in, &size);
         uint8_t *data = piece;
         ptrdiff_t rc = 1;
         while (rc > 0) {
-            rc = hpxi_tls_read(at_client ? l->client : l->server,
+            rc = hpxi_tls_read(at_client ? d->client : d->server,
                                &data,
                                &size,
                                decrypted,
                                sizeof(decrypted),
                                out,
-                               at_client ? &l->client_error : &l->server_error);
+                               at_client ? &d->client_error : &d->server_error);
             if (rc > 0) {
                 assert_true(hpxi_buf_append(plain, decrypted, (size_t)rc));
             }
@@ -252,12 +334,12 @@ hpx_status duo_receive(duo *l, bool at_client, hpxi_buf *plain)
     return status;
 }
 
-void duo_send(duo *l, bool from_client, const uint8_t *bytes, size_t size)
+void duo_send(duo *d, bool from_client, const uint8_t *bytes, size_t size)
 {
     const hpx_span plain = {.data = bytes, .size = size};
-    assert_int_equal(hpxi_tls_write(from_client ? l->client : l->server,
+    assert_int_equal(hpxi_tls_write(from_client ? d->client : d->server,
                                     plain,
-                                    from_client ? &l->to_server : &l->to_client,
+                                    from_client ? &d->to_server : &d->to_client,
                                     NULL),
                      HPX_OK);
 }

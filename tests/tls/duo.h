@@ -44,23 +44,34 @@ typedef struct duo {
     hpx_status server_status;
     size_t cut_bytes;
     uint64_t seed;
+    bool flip_from_client; /* flip a bit of byte flip_at (from 1; 0: none) of what this side sends */
+    bool flipped;
+    size_t flip_at;
     hpx_allocator allocator;
     failing_allocator memory;
 } duo;
 
 /* Makes both sessions. */
-void duo_make(duo *l, duo_site *site, const char *server_name, bool insecure);
-void duo_make_alpn(duo *l, duo_site *site, const char *server_name, const char *client_alpn,
+void duo_make(duo *d, duo_site *site, const char *server_name, bool insecure);
+void duo_make_alpn(duo *d, duo_site *site, const char *server_name, const char *client_alpn,
                     const char *server_alpn);
 /* Checks that nothing is left of what the sessions allocated. */
-void duo_free(duo *l);
+void duo_free(duo *d);
 /* Runs the handshake until both sides are done or one failed. True: both are done. */
-bool duo_handshake(duo *l);
+bool duo_handshake(duo *d);
 
 /* Moves what is under way to one side and returns the plain bytes it got, appended to `plain`.
  * Status: HPX_E_PARTIAL, 0 after close_notify, or the failure. */
-hpx_status duo_receive(duo *l, bool at_client, hpxi_buf *plain);
-void duo_send(duo *l, bool from_client, const uint8_t *bytes, size_t size);
+hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain);
+void duo_send(duo *d, bool from_client, const uint8_t *bytes, size_t size);
+
+/*
+ * While on, wolfSSL's allocator counts live blocks and fails the nth allocation from now (0-based;
+ * SIZE_MAX never).
+ */
+void duo_wolf_memory_start(size_t fail_at);
+/* Ends that. Returns how many allocations were asked for; *live gets the blocks not yet freed. */
+size_t duo_wolf_memory_stop(ptrdiff_t *live);
 
 uint64_t duo_random(uint64_t *seed);
 /* Bytes that tell their position. */

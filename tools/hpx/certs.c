@@ -18,7 +18,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
@@ -34,9 +33,9 @@
 
 /* GeneralNames (RFC 5280 4.2.1.6): dNSName is tag 0x82, iPAddress tag 0x87. */
 static const uint8_t certs_names[] = {
-    0x30, 35,                                                      /* SEQUENCE */
-    0x82, 9,  'l', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't',         /* localhost */
-    0x87, 4,  127, 0,   0,   1,                                    /* 127.0.0.1 */
+    0x30, 35,                                                                   /* SEQUENCE */
+    0x82, 9,  'l', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't',                      /* localhost */
+    0x87, 4,  127, 0,   0,   1,                                                 /* 127.0.0.1 */
     0x87, 16, 0,   0,   0,   0,   0,   0,   0,   0,   0,   0, 0, 0, 0, 0, 0, 1, /* ::1 */
 };
 _Static_assert(sizeof(certs_names) == 2 + 35, "the SEQUENCE's length");
@@ -87,7 +86,9 @@ static void certs_describe(Cert *cert, bool is_authority)
     cert->selfSigned = is_authority;
     snprintf(cert->subject.org, sizeof(cert->subject.org), "hpx local exchange");
     snprintf(
-        cert->subject.commonName, sizeof(cert->subject.commonName), "%s",
+        cert->subject.commonName,
+        sizeof(cert->subject.commonName),
+        "%s",
         is_authority ? "hpx throw-away CA" : "localhost");
     cert->beforeDateSz =
         certs_date(cert->beforeDate, sizeof(cert->beforeDate), now - CERTS_SECONDS_PAST);
@@ -134,7 +135,12 @@ static int certs_sign(certs_maker *maker, bool is_authority, uint8_t *der, size_
     }
     if (code > 0) {
         code = wc_SignCert(
-            cert->bodySz, cert->sigType, der, (word32)capacity, NULL, &maker->authority,
+            cert->bodySz,
+            cert->sigType,
+            der,
+            (word32)capacity,
+            NULL,
+            &maker->authority,
             &maker->rng);
     }
     wc_CertFree(cert);
@@ -144,8 +150,7 @@ static int certs_sign(certs_maker *maker, bool is_authority, uint8_t *der, size_
 static int certs_to_pem(certs_pem *out, const uint8_t *der, int der_size, int type)
 {
     assert(der_size > 0);
-    out->size =
-        wc_DerToPem(der, (word32)der_size, out->data, (word32)sizeof(out->data), type);
+    out->size = wc_DerToPem(der, (word32)der_size, out->data, (word32)sizeof(out->data), type);
     return out->size > 0 ? 0 : out->size;
 }
 
@@ -153,11 +158,9 @@ static int certs_to_pem(certs_pem *out, const uint8_t *der, int der_size, int ty
 static int certs_generate(certs_maker *maker)
 {
     uint8_t der[CERTS_DER_BYTES];
-    int code = wc_ecc_make_key_ex(
-        &maker->rng, CERTS_KEY_BYTES, &maker->authority, ECC_SECP256R1);
+    int code = wc_ecc_make_key_ex(&maker->rng, CERTS_KEY_BYTES, &maker->authority, ECC_SECP256R1);
     if (code == 0) {
-        code =
-            wc_ecc_make_key_ex(&maker->rng, CERTS_KEY_BYTES, &maker->server, ECC_SECP256R1);
+        code = wc_ecc_make_key_ex(&maker->rng, CERTS_KEY_BYTES, &maker->server, ECC_SECP256R1);
     }
     if (code != 0) {
         return code;
@@ -188,8 +191,7 @@ static int certs_generate(certs_maker *maker)
     return code;
 }
 
-static hpx_status
-certs_write(const char *path, mode_t mode, const certs_pem *pem, hpx_error *error)
+static hpx_status certs_write(const char *path, mode_t mode, const certs_pem *pem, hpx_error *error)
 {
     /* A new file each time: an old one might have a wider mode, or be a link. */
     if (unlink(path) != 0 && errno != ENOENT) {

@@ -23,8 +23,11 @@
 #define CLI_EXIT_SIGNAL  130 /* what shells show for a process ended by SIGINT */
 #define CLI_SECONDS_MAX  1e9
 
+typedef void (*cli_hook)(void);
+
 static atomic_bool cli_stop_flag;
 static _Atomic(hpx_shard *) cli_stop_shard;
+static _Atomic(cli_hook) cli_exit_hook;
 static int cli_stop_event = -1;
 
 void cli_error(const char *format, ...)
@@ -42,8 +45,7 @@ void cli_error(const char *format, ...)
 void cli_report(const hpx_error *error)
 {
     assert(error != NULL);
-    const char *cause =
-        error->detail[0] != '\0' ? error->detail : hpx_status_text(error->status);
+    const char *cause = error->detail[0] != '\0' ? error->detail : hpx_status_text(error->status);
     if (error->stage == HPX_STAGE_NONE) {
         cli_error("%s", cause);
     } else {
@@ -120,7 +122,11 @@ static uint64_t cli_multiplier(const char *suffix)
 }
 
 bool cli_number(
-    const char *command, const char *option, const char *value, uint64_t min, uint64_t max,
+    const char *command,
+    const char *option,
+    const char *value,
+    uint64_t min,
+    uint64_t max,
     uint64_t *out)
 {
     assert(min <= max);
@@ -132,8 +138,12 @@ bool cli_number(
     if (!is_digits || errno != 0 || multiplier == 0 || number > UINT64_MAX / multiplier ||
         number * multiplier < min || number * multiplier > max) {
         cli_usage(
-            command, "--%s '%s' is not a number from %llu to %llu", option, value,
-            (unsigned long long)min, (unsigned long long)max);
+            command,
+            "--%s '%s' is not a number from %llu to %llu",
+            option,
+            value,
+            (unsigned long long)min,
+            (unsigned long long)max);
         return false;
     }
     *out = number * multiplier;
@@ -156,7 +166,8 @@ bool cli_seconds(const char *command, const char *option, const char *value, uin
 
 void cli_init(void)
 {
-    /* Without this a socket or the ring could become descriptor 1, and printing would write to it. */
+    /* Without this a socket or the ring could become descriptor 1, and printing would write to it.
+     */
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     while (fd >= 0 && fd <= STDERR_FILENO) {
         fd = open("/dev/null", O_RDWR);
@@ -204,6 +215,10 @@ static void cli_on_stop(int signal_number)
     (void)signal_number;
     const int saved_errno = errno;
     if (atomic_exchange_explicit(&cli_stop_flag, true, memory_order_relaxed)) {
+        const cli_hook hook = atomic_load_explicit(&cli_exit_hook, memory_order_acquire);
+        if (hook != NULL) {
+            hook();
+        }
         _exit(CLI_EXIT_SIGNAL);
     }
     const uint64_t one = 1;
@@ -229,6 +244,11 @@ void cli_catch_stop(hpx_shard *shard)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+}
+
+void cli_set_exit_hook(void (*hook)(void))
+{
+    atomic_store_explicit(&cli_exit_hook, hook, memory_order_release);
 }
 
 bool cli_stopping(void)

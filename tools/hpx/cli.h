@@ -13,8 +13,8 @@
 
 #include <hpx/hpx.h>
 
-#define CLI_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define CLI_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define CLI_COUNT_OF(array)       (sizeof(array) / sizeof((array)[0]))
+#define CLI_PRINTF(string, first) __attribute__((format(printf, string, first)))
 
 /* Documented in `hpx --help`. */
 enum {
@@ -45,12 +45,15 @@ int cli_option(int argc, char **argv, const char *shorts, const struct option *l
 
 /* The number in optarg must lie in min..max; otherwise prints a usage error, false. */
 bool cli_number(
-    const char *command, const char *option, const char *value, uint64_t min, uint64_t max,
+    const char *command,
+    const char *option,
+    const char *value,
+    uint64_t min,
+    uint64_t max,
     uint64_t *out);
 
 /* Seconds, fractions allowed, as nanoseconds; > 0. */
-bool cli_seconds(
-    const char *command, const char *option, const char *value, uint64_t *out_ns);
+bool cli_seconds(const char *command, const char *option, const char *value, uint64_t *out_ns);
 
 /* Standard descriptors exist, SIGPIPE is ignored, stdout has a large buffer. */
 void cli_init(void);
@@ -66,5 +69,8 @@ int cli_finish(int code);
 void cli_catch_stop(hpx_shard *shard);
 bool cli_stopping(void);
 int cli_stop_fd(void);
+
+/* Called (async-signal-safe) before that end; NULL: nothing. */
+void cli_set_exit_hook(void (*hook)(void));
 
 #endif /* HPX_TOOL_CLI_H */

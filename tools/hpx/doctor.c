@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 #include <hpx/hpx.h>
-#include <yyjson.h>
 
 #include "cli.h"
 #include "commands.h"
@@ -100,15 +100,20 @@ static void doctor_print_table(const doctor *d)
         const doctor_finding *f = &d->findings[i];
         counts[f->status]++;
         printf(
-            "  %s%-4s%s  %-14s %s\n", has_color ? colors[f->status] : "",
-            doctor_status_name(f->status), has_color ? "\033[0m" : "", f->name, f->value);
+            "  %s%-4s%s  %-14s %s\n",
+            has_color ? colors[f->status] : "",
+            doctor_status_name(f->status),
+            has_color ? "\033[0m" : "",
+            f->name,
+            f->value);
         if (f->advice[0] != '\0') {
             printf("  %-4s  %-14s   -> %s\n", "", "", f->advice);
         }
     }
     printf(
         "\n%s: %zu failed, %zu warnings\n",
-        doctor_has_failed(d) ? "hpx cannot run here" : "hpx can run here", counts[DOCTOR_FAIL],
+        doctor_has_failed(d) ? "hpx cannot run here" : "hpx can run here",
+        counts[DOCTOR_FAIL],
         counts[DOCTOR_WARN]);
 }
 

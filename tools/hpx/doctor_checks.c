@@ -37,8 +37,8 @@ static void doctor_check_version(doctor *d)
         return;
     }
     DOCTOR_VALUE(f, "Linux %.100s", names.release);
-    const bool is_new_enough =
-        major > DOCTOR_KERNEL_MAJOR || (major == DOCTOR_KERNEL_MAJOR && minor >= DOCTOR_KERNEL_MINOR);
+    const bool is_new_enough = major > DOCTOR_KERNEL_MAJOR ||
+                               (major == DOCTOR_KERNEL_MAJOR && minor >= DOCTOR_KERNEL_MINOR);
     f->status = is_new_enough ? DOCTOR_OK : DOCTOR_FAIL;
     if (!is_new_enough) {
         DOCTOR_ADVICE(f, "hpx needs Linux 6.1 or later");
@@ -53,14 +53,16 @@ static void doctor_check_uring(doctor *d)
     if (status != HPX_OK) {
         DOCTOR_VALUE(f, "%s", hpx_status_name(status));
         DOCTOR_ADVICE(
-            f, "%s",
-            probe.error.detail[0] != '\0' ? probe.error.detail : hpx_status_text(status));
+            f, "%s", probe.error.detail[0] != '\0' ? probe.error.detail : hpx_status_text(status));
         return;
     }
     DOCTOR_VALUE(
-        f, "usable: defer_taskrun %s, multishot recv %s, buffer rings %s, no_iowait %s",
-        probe.defer_taskrun ? "yes" : "no", probe.multishot_recv ? "yes" : "no",
-        probe.provided_buffers ? "yes" : "no", probe.no_iowait ? "yes" : "no");
+        f,
+        "usable: defer_taskrun %s, multishot recv %s, buffer rings %s, no_iowait %s",
+        probe.defer_taskrun ? "yes" : "no",
+        probe.multishot_recv ? "yes" : "no",
+        probe.provided_buffers ? "yes" : "no",
+        probe.no_iowait ? "yes" : "no");
 }
 
 static void doctor_check_memlock(doctor *d)
@@ -124,25 +126,27 @@ static void doctor_check_list(doctor *d, const char *name, const char *path, con
 static void doctor_check_smt(doctor *d)
 {
     char line[DOCTOR_LINE_BYTES];
-    const char *active =
-        doctor_read(d, "/sys/devices/system/cpu/smt/active", line, sizeof(line));
+    const char *active = doctor_read(d, "/sys/devices/system/cpu/smt/active", line, sizeof(line));
     doctor_finding *f = doctor_add(d, "smt", DOCTOR_INFO);
     DOCTOR_VALUE(
-        f, "%s",
-        active == NULL               ? "unknown"
+        f,
+        "%s",
+        active == NULL             ? "unknown"
         : strcmp(active, "1") == 0 ? "on: two threads share a core"
-                                     : "off");
+                                   : "off");
     if (active != NULL && strcmp(active, "1") == 0) {
-        DOCTOR_ADVICE(f, "leave the sibling of a spinning shard's CPU idle "
-                         "(cpu*/topology/thread_siblings_list)");
+        DOCTOR_ADVICE(
+            f,
+            "leave the sibling of a spinning shard's CPU idle "
+            "(cpu*/topology/thread_siblings_list)");
     }
 }
 
 static void doctor_check_governor(doctor *d)
 {
     char line[DOCTOR_LINE_BYTES];
-    const char *governor = doctor_read(
-        d, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line, sizeof(line));
+    const char *governor =
+        doctor_read(d, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line, sizeof(line));
     doctor_finding *f = doctor_add(d, "governor", DOCTOR_INFO);
     DOCTOR_VALUE(f, "%.100s", governor == NULL ? "unknown (no cpufreq, as in most VMs)" : governor);
     if (governor == NULL) {
@@ -159,8 +163,7 @@ static void doctor_check_clock(doctor *d)
 {
     char line[DOCTOR_LINE_BYTES];
     const char *source = doctor_read(
-        d, "/sys/devices/system/clocksource/clocksource0/current_clocksource", line,
-        sizeof(line));
+        d, "/sys/devices/system/clocksource/clocksource0/current_clocksource", line, sizeof(line));
     doctor_finding *f = doctor_add(d, "clocksource", DOCTOR_WARN);
     DOCTOR_VALUE(f, "%.100s", source == NULL ? "unknown" : source);
     if (source == NULL) {
@@ -174,8 +177,10 @@ static void doctor_check_clock(doctor *d)
         strcmp(source, "kvm-clock") == 0 || strncmp(source, "hyperv_clocksource", 18) == 0;
     f->status = is_tsc || is_virtual ? DOCTOR_OK : DOCTOR_WARN;
     if (f->status == DOCTOR_WARN) {
-        DOCTOR_ADVICE(f, "every clock read is a system call: boot with clocksource=tsc "
-                         "tsc=reliable if the CPU has an invariant TSC");
+        DOCTOR_ADVICE(
+            f,
+            "every clock read is a system call: boot with clocksource=tsc "
+            "tsc=reliable if the CPU has an invariant TSC");
     }
 }
 
@@ -193,8 +198,10 @@ static void doctor_check_pages(doctor *d)
     const bool is_always = strstr(modes, "[always]") != NULL;
     f->status = is_always ? DOCTOR_WARN : DOCTOR_OK;
     if (is_always) {
-        DOCTOR_ADVICE(f, "compaction can stall a shard: echo madvise > "
-                         "/sys/kernel/mm/transparent_hugepage/enabled");
+        DOCTOR_ADVICE(
+            f,
+            "compaction can stall a shard: echo madvise > "
+            "/sys/kernel/mm/transparent_hugepage/enabled");
     }
 }
 
@@ -202,10 +209,14 @@ void doctor_check_machine(doctor *d)
 {
     doctor_check_cpus(d);
     doctor_check_list(
-        d, "isolated cpus", "/sys/devices/system/cpu/isolated",
+        d,
+        "isolated cpus",
+        "/sys/devices/system/cpu/isolated",
         "for steady microseconds boot with isolcpus=LIST and pin shards there");
     doctor_check_list(
-        d, "nohz_full", "/sys/devices/system/cpu/nohz_full",
+        d,
+        "nohz_full",
+        "/sys/devices/system/cpu/nohz_full",
         "for a core without timer ticks boot with nohz_full=LIST rcu_nocbs=LIST");
     doctor_check_smt(d);
     doctor_check_governor(d);
@@ -220,8 +231,10 @@ static void doctor_check_busy(doctor *d, const char *name, const char *path)
     doctor_finding *f = doctor_add(d, name, DOCTOR_INFO);
     DOCTOR_VALUE(f, "%.100s", value == NULL ? "unknown" : value);
     if (value != NULL && strcmp(value, "0") == 0) {
-        DOCTOR_ADVICE(f, "off; a connection can ask for it with busy_poll_us (needs a NIC driver "
-                         "with NAPI)");
+        DOCTOR_ADVICE(
+            f,
+            "off; a connection can ask for it with busy_poll_us (needs a NIC driver "
+            "with NAPI)");
     }
 }
 
@@ -256,14 +269,19 @@ void doctor_check_build(doctor *d)
     hpx_system_tls_build(&build);
     doctor_finding *f = doctor_add(d, "wolfssl", DOCTOR_OK);
     DOCTOR_VALUE(
-        f, "%s, %s assembly, %s by default", build.version, build.has_assembly ? "with" : "no",
+        f,
+        "%s, %s assembly, %s by default",
+        build.version,
+        build.has_assembly ? "with" : "no",
         build.verifies_by_default ? "verifies" : "does NOT verify");
     if (!build.verifies_by_default) {
         f->status = DOCTOR_FAIL;
         DOCTOR_ADVICE(f, "rebuild wolfSSL without opensslcompatible-defaults (tools/setup does)");
     } else if (!build.has_assembly) {
         f->status = DOCTOR_WARN;
-        DOCTOR_ADVICE(f, "TLS is many times slower: rebuild with --enable-intelasm "
-                         "(tools/setup does)");
+        DOCTOR_ADVICE(
+            f,
+            "TLS is many times slower: rebuild with --enable-intelasm "
+            "(tools/setup does)");
     }
 }

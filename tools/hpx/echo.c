@@ -156,8 +156,7 @@ static bool echo_take(echo_options *options, int option, int argc, char **argv)
         options->hot = true;
         return true;
     case ECHO_WAIT:
-        options->wait_mode =
-            strcmp(optarg, "spin") == 0 ? HPX_WAIT_SPIN : HPX_WAIT_SLEEP;
+        options->wait_mode = strcmp(optarg, "spin") == 0 ? HPX_WAIT_SPIN : HPX_WAIT_SLEEP;
         if (strcmp(optarg, "spin") != 0 && strcmp(optarg, "sleep") != 0) {
             cli_usage("echo", "--wait is 'spin' or 'sleep', not '%s'", optarg);
             return false;

@@ -29,7 +29,7 @@ struct exchange {
     polled engine;
     market market;
     session_shared shared;
-    session *sessions; /* doubly linked */
+    session *sessions;        /* doubly linked */
     uint32_t heartbeat_count; /* of the last look; 0: turns may wait longer */
     uint64_t heartbeat_look_ns;
     uint64_t rate;
@@ -84,7 +84,7 @@ static void exchange_answer(exchange *ex, session *s, hpx_span message)
 {
     text reply;
     text_init(&reply, ex->reply, sizeof(ex->reply));
-    session_request(s, &ex->shared, message, &reply);
+    session_request(s, &ex->shared, message, hpx_clock_now_ns(), &reply);
     ex->stats.requests++;
     if (reply.size == 0) {
         return;
@@ -236,8 +236,7 @@ void exchange_turn(exchange *ex, uint64_t wait_ns)
     }
 }
 
-static hpx_status
-exchange_listen(exchange *ex, const exchange_config *config, hpx_error *error)
+static hpx_status exchange_listen(exchange *ex, const exchange_config *config, hpx_error *error)
 {
     hpx_tls_context *tls = NULL;
     if (config->cert_file != NULL) {
@@ -318,6 +317,13 @@ void exchange_free(exchange *ex)
 const char *exchange_address(const exchange *ex)
 {
     return ex->address;
+}
+
+uint16_t exchange_port(const exchange *ex)
+{
+    const char *colon = strrchr(ex->address, ':');
+    assert(colon != NULL); /* polled_listen() wrote it */
+    return (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
 hpx_shard *exchange_shard(const exchange *ex)

@@ -33,12 +33,12 @@ typedef struct exchange_config {
 } exchange_config;
 
 typedef struct exchange_stats {
-    uint64_t sessions;   /* connected now */
-    uint64_t published;  /* updates of the market */
-    uint64_t queued;     /* copies handed to connections */
-    uint64_t skipped;    /* copies left out because a client was slow */
-    uint64_t late;       /* updates given up because this thread could not keep the rate */
-    uint64_t requests;   /* JSON-RPC messages taken */
+    uint64_t sessions;    /* connected now */
+    uint64_t published;   /* updates of the market */
+    uint64_t queued;      /* copies handed to connections */
+    uint64_t skipped;     /* copies left out because a client was slow */
+    uint64_t late;        /* updates given up because this thread could not keep the rate */
+    uint64_t requests;    /* JSON-RPC messages taken */
     uint64_t closed_slow; /* connections closed for being slow */
 } exchange_stats;
 
@@ -50,6 +50,7 @@ void exchange_free(exchange *ex);
 
 /* HOST:PORT that it listens on. Borrowed. */
 const char *exchange_address(const exchange *ex);
+uint16_t exchange_port(const exchange *ex);
 
 /* For hpx_shard_wake(). */
 hpx_shard *exchange_shard(const exchange *ex);

@@ -59,15 +59,18 @@ static void exchange_print_stats(const exchange *ex)
         stderr,
         "hpx exchange: %llu connected, %llu updates, %llu sent, %llu skipped, %llu late, "
         "%llu requests, %llu closed as slow\n",
-        (unsigned long long)stats.sessions, (unsigned long long)stats.published,
-        (unsigned long long)stats.queued, (unsigned long long)stats.skipped,
-        (unsigned long long)stats.late, (unsigned long long)stats.requests,
+        (unsigned long long)stats.sessions,
+        (unsigned long long)stats.published,
+        (unsigned long long)stats.queued,
+        (unsigned long long)stats.skipped,
+        (unsigned long long)stats.late,
+        (unsigned long long)stats.requests,
         (unsigned long long)stats.closed_slow);
 }
 
 /* The certificate names localhost, so a loopback address is shown as that. */
-static void exchange_print_address(
-    const exchange_options *options, const exchange *ex, const certs *files)
+static void
+exchange_print_address(const exchange_options *options, const exchange *ex, const certs *files)
 {
     const char *address = exchange_address(ex);
     const char *port = strrchr(address, ':');
@@ -185,8 +188,7 @@ static bool exchange_take(exchange_options *options, int option)
     case EXCHANGE_SYMBOLS:
         return exchange_take_symbols(options);
     case EXCHANGE_RATE:
-        return cli_number(
-            "exchange", "rate", optarg, 0, EXCHANGE_RATE_MAX, &options->config.rate);
+        return cli_number("exchange", "rate", optarg, 0, EXCHANGE_RATE_MAX, &options->config.rate);
     case EXCHANGE_SEED:
         return cli_number("exchange", "seed", optarg, 0, UINT64_MAX, &options->config.seed);
     case EXCHANGE_CPU:

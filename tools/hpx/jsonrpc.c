@@ -78,9 +78,9 @@ void jsonrpc_parse(jsonrpc_request *out, hpx_span message)
     *out = (jsonrpc_request){.method = "", .id = "null"};
     /* Without the INSITU flag yyjson does not write to its input, whatever its prototype says. */
     char *bytes = (char *)(uintptr_t)message.data;
-    out->doc = message.size == 0 ? NULL
-                                 : yyjson_read_opts(
-                                       bytes, message.size, YYJSON_READ_NUMBER_AS_RAW, NULL, NULL);
+    out->doc = message.size == 0
+                   ? NULL
+                   : yyjson_read_opts(bytes, message.size, YYJSON_READ_NUMBER_AS_RAW, NULL, NULL);
     if (out->doc == NULL) {
         jsonrpc_refuse(out, JSONRPC_PARSE_ERROR, "not JSON");
         return;
@@ -137,7 +137,9 @@ void jsonrpc_error(text *out, const jsonrpc_request *request, int code, const ch
 {
     assert(code != 0);
     text_addf(
-        out, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":%d,\"message\":", request->id,
+        out,
+        "{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":%d,\"message\":",
+        request->id,
         code);
     text_add_json(out, message, strlen(message));
     text_add(out, "}}");

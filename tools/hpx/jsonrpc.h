@@ -9,9 +9,9 @@
 #define HPX_TOOL_JSONRPC_H
 
 #include <stdbool.h>
+#include <yyjson.h>
 
 #include <hpx/base.h>
-#include <yyjson.h>
 
 #include "text.h"
 

@@ -17,7 +17,8 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"quickstart", "an exchange and a client in one command, with live figures",
+    {"quickstart",
+     "an exchange and a client in one command, with live figures",
      command_quickstart},
     {"doctor", "check this machine and say what to change", command_doctor},
     {"ws", "talk to a WebSocket server from the terminal", command_ws},
@@ -28,23 +29,25 @@ static const command commands[] = {
 
 static void main_help(FILE *out)
 {
-    fputs("hpx - WebSocket engine on io_uring: tools\n\n"
-          "usage: hpx COMMAND [OPTIONS]\n"
-          "       hpx COMMAND --help\n"
-          "       hpx --help | --version\n\n"
-          "commands:\n",
-          out);
+    fputs(
+        "hpx - WebSocket engine on io_uring: tools\n\n"
+        "usage: hpx COMMAND [OPTIONS]\n"
+        "       hpx COMMAND --help\n"
+        "       hpx --help | --version\n\n"
+        "commands:\n",
+        out);
     for (size_t i = 0; i < CLI_COUNT_OF(commands); i++) {
         fprintf(out, "  %-12s%s\n", commands[i].name, commands[i].summary);
     }
-    fputs("\nexit status:\n"
-          "  0  ok\n"
-          "  1  could not connect, connection lost, or a check failed; one line on stderr names\n"
-          "     the stage (config, resolve, connect, tls, upgrade, ready, close) and the cause\n"
-          "  2  wrong usage\n"
-          "  3  the time given with --timeout ran out\n"
-          "  4  the peer closed before --count messages had come\n",
-          out);
+    fputs(
+        "\nexit status:\n"
+        "  0  ok\n"
+        "  1  could not connect, connection lost, or a check failed; one line on stderr names\n"
+        "     the stage (config, resolve, connect, tls, upgrade, ready, close) and the cause\n"
+        "  2  wrong usage\n"
+        "  3  the time given with --timeout ran out\n"
+        "  4  the peer closed before --count messages had come\n",
+        out);
 }
 
 static const command *main_find(const char *name)
@@ -84,8 +87,7 @@ static int main_dispatch(int argc, char **argv)
     }
     const command *found = main_find(word);
     if (found == NULL) {
-        cli_error(
-            "unknown %s '%s' (try: hpx --help)", word[0] == '-' ? "option" : "command", word);
+        cli_error("unknown %s '%s' (try: hpx --help)", word[0] == '-' ? "option" : "command", word);
         return CLI_EXIT_USAGE;
     }
     return found->run(argc - 1, argv + 1);

@@ -8,8 +8,9 @@
 #include "market.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "text.h"
 
 #define MARKET_LEVELS 2
 
@@ -39,8 +40,8 @@ static int64_t market_start_cents(const char *name, uint64_t hash)
 
 static bool market_is_symbol_byte(char c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
 }
 
 static void market_add_topic(market *m, uint32_t symbol, bool is_book)
@@ -48,16 +49,18 @@ static void market_add_topic(market *m, uint32_t symbol, bool is_book)
     assert(m->topic_count < MARKET_TOPICS_MAX);
     market_topic *topic = &m->topics[m->topic_count++];
     *topic = (market_topic){.symbol = symbol, .is_book = is_book};
-    snprintf(
-        topic->name, sizeof(topic->name), "%s.%s", is_book ? "book" : "trades",
-        m->symbols[symbol].name);
-    const int size = snprintf(
-        topic->head, sizeof(topic->head),
+    text out;
+    text_init(&out, topic->name, sizeof(topic->name));
+    text_addf(&out, "%s.%s", is_book ? "book" : "trades", m->symbols[symbol].name);
+    assert(!out.full);
+    text_init(&out, topic->head, sizeof(topic->head));
+    text_addf(
+        &out,
         "{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{\"channel\":\"%s\","
         "\"data\":{\"seq\":",
         topic->name);
-    assert(size > 0 && (size_t)size < sizeof(topic->head));
-    topic->head_size = (size_t)size;
+    assert(!out.full);
+    topic->head_size = out.size;
 }
 
 /* Returns NULL or what is wrong with the name. */
@@ -210,7 +213,8 @@ static char *market_put_side(char *out, const market_update *update, int sign)
         }
         const uint64_t amount = sign > 0 ? update->amount : update->amount_other;
         out = market_put_level(
-            out, update->price_cents + sign * level * update->spread_cents,
+            out,
+            update->price_cents + sign * level * update->spread_cents,
             amount * (uint64_t)level);
     }
     return out;

@@ -46,8 +46,7 @@ void polled_close(polled *open, uint64_t timeout_ns)
 }
 
 hpx_status polled_listen(
-    polled *server, const hpx_listen_config *config, char *out, size_t capacity,
-    hpx_error *error)
+    polled *server, const hpx_listen_config *config, char *out, size_t capacity, hpx_error *error)
 {
     assert(server->shard != NULL);
     hpx_listener *listener = NULL;
@@ -58,7 +57,11 @@ hpx_status polled_listen(
     const char *colon = strrchr(config->address, ':');
     assert(colon != NULL); /* or hpx_shard_listen() had refused it */
     snprintf(
-        out, capacity, "%.*s:%u", (int)(colon - config->address), config->address,
+        out,
+        capacity,
+        "%.*s:%u",
+        (int)(colon - config->address),
+        config->address,
         (unsigned)hpx_listener_get_port(listener));
     return HPX_OK;
 }

@@ -31,7 +31,6 @@ void polled_close(polled *open, uint64_t timeout_ns);
  * for port 0.
  */
 hpx_status polled_listen(
-    polled *server, const hpx_listen_config *config, char *out, size_t capacity,
-    hpx_error *error);
+    polled *server, const hpx_listen_config *config, char *out, size_t capacity, hpx_error *error);
 
 #endif /* HPX_TOOL_POLLED_H */

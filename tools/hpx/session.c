@@ -28,6 +28,7 @@ typedef struct session_call {
     session *session;
     session_shared *shared;
     const jsonrpc_request *request;
+    uint64_t now_ns;
     text *reply;
 } session_call;
 
@@ -55,10 +56,10 @@ static void session_auth(session_call *call)
     const char *grant = jsonrpc_string(call->request, "grant_type");
     const char *id = jsonrpc_string(call->request, "client_id");
     const char *secret = jsonrpc_string(call->request, "client_secret");
-    if (grant == NULL || strcmp(grant, "client_credentials") != 0 || id == NULL ||
-        secret == NULL) {
+    if (grant == NULL || strcmp(grant, "client_credentials") != 0 || id == NULL || secret == NULL) {
         session_fail(
-            call, JSONRPC_INVALID_PARAMS,
+            call,
+            JSONRPC_INVALID_PARAMS,
             "grant_type client_credentials, client_id and client_secret are required");
         return;
     }
@@ -72,7 +73,8 @@ static void session_auth(session_call *call)
         call->reply,
         "{\"access_token\":\"hpx-%llu\",\"expires_in\":%d,\"token_type\":\"bearer\","
         "\"scope\":\"connection trade:read_write\"}",
-        (unsigned long long)++call->shared->token_last, SESSION_TOKEN_SECONDS);
+        (unsigned long long)++call->shared->token_last,
+        SESSION_TOKEN_SECONDS);
     jsonrpc_end(call->reply);
 }
 
@@ -142,7 +144,7 @@ static void session_set_heartbeat(session_call *call)
         return;
     }
     call->session->heartbeat_ns = (uint64_t)(seconds * (double)HPX_NS_PER_S);
-    call->session->heartbeat_next_ns = hpx_clock_now_ns() + call->session->heartbeat_ns;
+    call->session->heartbeat_next_ns = call->now_ns + call->session->heartbeat_ns;
     call->session->test_is_due = false;
     session_result(call, "\"ok\"");
 }
@@ -157,7 +159,7 @@ static void session_test(session_call *call)
 {
     if (call->session->test_is_due) {
         call->session->test_is_due = false;
-        call->session->heartbeat_next_ns = hpx_clock_now_ns() + call->session->heartbeat_ns;
+        call->session->heartbeat_next_ns = call->now_ns + call->session->heartbeat_ns;
     }
     session_result(call, "{\"version\":\"" HPX_VERSION_STRING "\"}");
 }
@@ -167,8 +169,7 @@ static void session_get_time(session_call *call)
     struct timespec now = {0};
     clock_gettime(CLOCK_REALTIME, &now);
     jsonrpc_begin(call->reply, call->request);
-    text_addf(
-        call->reply, "%lld", (long long)now.tv_sec * 1000 + (long long)now.tv_nsec / 1000000);
+    text_addf(call->reply, "%lld", (long long)now.tv_sec * 1000 + (long long)now.tv_nsec / 1000000);
     jsonrpc_end(call->reply);
 }
 
@@ -198,8 +199,13 @@ static void session_order(session_call *call, const char *direction)
         call->reply,
         "{\"order\":{\"order_id\":\"HPX-%llu\",\"instrument_name\":\"%s\",\"direction\":\"%s\","
         "\"amount\":%.*s,\"price\":%.*s,\"order_state\":\"open\"},\"trades\":[]}",
-        (unsigned long long)id, symbol, direction, (int)amount.size, (const char *)amount.data,
-        (int)price.size, (const char *)price.data);
+        (unsigned long long)id,
+        symbol,
+        direction,
+        (int)amount.size,
+        (const char *)amount.data,
+        (int)price.size,
+        (const char *)price.data);
     jsonrpc_end(call->reply);
 }
 
@@ -229,8 +235,7 @@ static void session_cancel(session_call *call)
         if (strcmp(id.data, name) == 0) {
             s->orders[i] = s->orders[--s->order_count];
             jsonrpc_begin(call->reply, call->request);
-            text_addf(
-                call->reply, "{\"order_id\":\"%s\",\"order_state\":\"cancelled\"}", id.data);
+            text_addf(call->reply, "{\"order_id\":\"%s\",\"order_state\":\"cancelled\"}", id.data);
             jsonrpc_end(call->reply);
             return;
         }
@@ -275,12 +280,13 @@ static void session_dispatch(session_call *call)
     session_fail(call, JSONRPC_METHOD_NOT_FOUND, "method not found");
 }
 
-void session_request(session *s, session_shared *shared, hpx_span message, text *reply)
+void session_request(
+    session *s, session_shared *shared, hpx_span message, uint64_t now_ns, text *reply)
 {
     assert(reply->size == 0);
     jsonrpc_request request;
     jsonrpc_parse(&request, message);
-    session_call call = {s, shared, &request, reply};
+    session_call call = {s, shared, &request, now_ns, reply};
     session_dispatch(&call);
     assert(!reply->full); /* SESSION_REPLY_BYTES holds the longest: 128 topics and an id */
     if (request.is_notification) {

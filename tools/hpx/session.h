@@ -32,9 +32,9 @@ typedef struct session {
     hpx_conn *conn;
     uint64_t topics[MARKET_TOPICS_MAX / 64]; /* bit i: topic i is subscribed */
     bool is_authenticated;
-    bool test_is_due;              /* a test_request is out and not answered */
-    uint64_t heartbeat_ns;         /* interval, 0: off */
-    uint64_t heartbeat_next_ns;    /* when to ask, or to give up */
+    bool test_is_due;           /* a test_request is out and not answered */
+    uint64_t heartbeat_ns;      /* interval, 0: off */
+    uint64_t heartbeat_next_ns; /* when to ask, or to give up */
     uint32_t skipped_in_row;
     uint32_t order_count;
     uint64_t orders[SESSION_ORDERS_MAX];
@@ -54,7 +54,8 @@ static inline bool session_has(const session *s, uint32_t topic)
 }
 
 /* Answer one message: the reply is in `reply`, empty if there is none to send. */
-void session_request(session *s, session_shared *shared, hpx_span message, text *reply);
+void session_request(
+    session *s, session_shared *shared, hpx_span message, uint64_t now_ns, text *reply);
 
 /* Take the session's subscriptions out of the counts, before it goes. */
 void session_leave(session *s, session_shared *shared);

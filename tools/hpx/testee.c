@@ -59,7 +59,10 @@ static void testee_on_event(hpx_conn *conn, const hpx_event *event, void *user)
     case HPX_EVENT_MESSAGE:
         if (run->keeps_text) {
             snprintf(
-                run->text, sizeof(run->text), "%.*s", (int)event->payload.size,
+                run->text,
+                sizeof(run->text),
+                "%.*s",
+                (int)event->payload.size,
                 (const char *)event->payload.data);
         } else if (hpx_conn_send(conn, event->message_kind, event->payload) == HPX_E_AGAIN) {
             hpx_conn_close(conn, 1011, hpx_span_of("send queue full"));

@@ -7,6 +7,8 @@
  *
  *   connecting --CONNECTED--> open --count, Ctrl-C, end of stdin, timeout--> closing --CLOSED--> .
  */
+#include "ws.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +22,6 @@
 #include "cli.h"
 #include "commands.h"
 #include "text.h"
-#include "ws.h"
 
 #define WS_RETRY_NS       HPX_NS_PER_MS
 #define WS_CLOSE_GUARD_NS (5 * HPX_NS_PER_S) /* the engine's own close timeout is shorter */
@@ -35,9 +36,9 @@ typedef struct ws_client {
     hpx_stream *stream;
     ws_input input;
     uint64_t start_ns;
-    uint64_t ready_ns;     /* 0: not connected yet */
-    uint64_t last_ns;      /* of the last message or line, for --linger */
-    uint64_t closing_ns;   /* 0: we have not asked for the end */
+    uint64_t ready_ns;   /* 0: not connected yet */
+    uint64_t last_ns;    /* of the last message or line, for --linger */
+    uint64_t closing_ns; /* 0: we have not asked for the end */
     uint64_t received;
     uint32_t sends_done;   /* of --send */
     bool is_blocked;       /* a send met a full queue: try again soon */
@@ -67,13 +68,20 @@ static void ws_note_connected(const ws_client *client, const hpx_conn_info *info
     ws_note(client, "connect", info->connect_ns, info->peer_address);
     if (info->is_tls) {
         snprintf(
-            fact, sizeof(fact), "%s %s, %s%s", info->tls_version, info->tls_cipher,
+            fact,
+            sizeof(fact),
+            "%s %s, %s%s",
+            info->tls_version,
+            info->tls_cipher,
             info->tls_verified ? "certificate verified" : "certificate NOT verified",
             info->tls_resumed ? ", resumed" : "");
         ws_note(client, "tls", info->tls_ns, fact);
     }
     snprintf(
-        fact, sizeof(fact), "%s%s", info->subprotocol[0] == '\0' ? "" : "subprotocol ",
+        fact,
+        sizeof(fact),
+        "%s%s",
+        info->subprotocol[0] == '\0' ? "" : "subprotocol ",
         info->subprotocol);
     ws_note(client, "upgrade", info->upgrade_ns, fact);
     ws_note(client, "ready", client->ready_ns - client->start_ns, "since start");
@@ -157,7 +165,9 @@ static void ws_on_closed(ws_client *client, const hpx_error *error)
     }
     if (client->ready_ns != 0) {
         ws_note(
-            client, "closed", hpx_clock_now_ns() - since_ns,
+            client,
+            "closed",
+            hpx_clock_now_ns() - since_ns,
             error->detail[0] != '\0' ? error->detail : hpx_status_text(error->status));
     }
 }
@@ -217,8 +227,7 @@ static void ws_send_all(ws_client *client)
     while (ws_input_peek(&client->input, &line)) {
         char source[40];
         snprintf(
-            source, sizeof(source), "line %llu",
-            (unsigned long long)client->input.line_count + 1);
+            source, sizeof(source), "line %llu", (unsigned long long)client->input.line_count + 1);
         if (!ws_send(client, line, source)) {
             return;
         }
@@ -251,8 +260,7 @@ static uint64_t ws_linger_deadline(const ws_client *client)
     const ws_options *options = client->options;
     hpx_span line;
     if (!client->input.is_ended || client->ready_ns == 0 || client->is_blocked ||
-        options->count != 0 || options->timeout_ns != 0 ||
-        ws_input_peek(&client->input, &line)) {
+        options->count != 0 || options->timeout_ns != 0 || ws_input_peek(&client->input, &line)) {
         return UINT64_MAX;
     }
     return client->input.is_terminal ? 0 : client->last_ns + options->linger_ns;
@@ -288,9 +296,8 @@ static uint64_t ws_check_deadlines(ws_client *client)
         if (is_short) {
             cli_error(
                 "%s: timed out",
-                client->ready_ns == 0
-                    ? hpx_conn_state_name(hpx_handle_state(client->handle))
-                    : "waiting for messages");
+                client->ready_ns == 0 ? hpx_conn_state_name(hpx_handle_state(client->handle))
+                                      : "waiting for messages");
         }
         ws_close(client, is_short ? CLI_EXIT_TIMEOUT : CLI_EXIT_OK);
         return now_ns;

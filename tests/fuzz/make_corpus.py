@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seed corpora of the codec fuzzers into corpus/<fuzzer>/, from the rules they are about.
+
+The files are small, their names say what they hold, and the same call gives the same bytes. Seeds
+that a fuzzer found (regressions) are kept beside them under other names and are not touched.
+"""
+import pathlib
+
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+KEY = b"\x37\xfa\x21\x3d"
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+
+def write(fuzzer, seeds):
+    folder = CORPUS / fuzzer
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data)
+
+
+def frame(op, payload=b"", fin=True, rsv=0, masked=False, form=None, claimed=None):
+    """One frame; `form` (7, 16, 64) and `claimed` override what the length would have."""
+    size = len(payload) if claimed is None else claimed
+    form = form or (7 if size < 126 else 16 if size < 65536 else 64)
+    length7 = {7: size, 16: 126, 64: 127}[form]
+    extended = {7: 0, 16: 2, 64: 8}[form]
+    head = bytes([fin << 7 | rsv << 4 | op, masked << 7 | length7])
+    head += size.to_bytes(extended, "big") if extended else b""
+    if not masked:
+        return head + payload
+    return head + KEY + bytes(b ^ KEY[i % 4] for i, b in enumerate(payload))
+
+
+def ws_frame_streams(masked):
+    def f(op, payload=b"", **more):
+        return frame(op, payload, masked=masked, **more)
+
+    euro = "\u20ac".encode()
+    return {
+        "text": f(TEXT, b"hi"),
+        "binary": f(BINARY, bytes(range(16))),
+        "empty": f(TEXT) + f(BINARY) + f(PING) + f(PONG) + f(CLOSE),
+        "length_125": f(BINARY, b"x" * 125),
+        "length_126": f(BINARY, b"x" * 126),
+        "length_300": f(TEXT, b"x" * 300) + f(TEXT, b"y"),
+        "length_65536": f(BINARY, b"z" * 65536)[:2000],
+        "not_minimal_16": f(BINARY, b"x" * 5, form=16),
+        "not_minimal_64": f(BINARY, b"x" * 5, form=64),
+        "length_max": f(BINARY, b"abc", claimed=2**63 - 1, form=64),
+        "length_high_bit": f(BINARY, b"abc", claimed=2**63, form=64),
+        "fragments": f(TEXT, b"a", fin=False) + f(0, b"b", fin=False) + f(0, b"c"),
+        "fragments_and_controls": f(BINARY, b"a", fin=False) + f(PING, b"p") + f(0, b"b", fin=False)
+        + f(PONG) + f(0, b"c") + f(CLOSE, b"\x03\xe8bye"),
+        "fragments_empty": f(TEXT, fin=False) + f(0, fin=False) + f(0),
+        "fragments_too_many": f(TEXT, fin=False) + 6 * f(0, b"x", fin=False) + f(0),
+        "fragments_too_big": f(BINARY, b"x" * 100, fin=False) + f(0, b"y" * 31),
+        "continuation_orphan": f(0, b"a"),
+        "text_inside_text": f(TEXT, b"a", fin=False) + f(TEXT, b"b"),
+        "rsv": f(TEXT, b"a", rsv=4),
+        "opcode_reserved": f(3, b"a"),
+        "control_fragmented": f(PING, b"a", fin=False),
+        "control_long": f(PING, b"a" * 126),
+        "close_code": f(CLOSE, b"\x03\xe8"),
+        "close_code_bad": f(CLOSE, b"\x03\xed"),
+        "close_half": f(CLOSE, b"\x03"),
+        "close_reason": f(CLOSE, b"\x0f\xa0" + euro) + f(TEXT, b"after"),
+        "close_reason_bad": f(CLOSE, b"\x03\xe8\xff"),
+        "utf8_mixed": f(TEXT, ("price " + "\u20ac \U0001f680 \u0436" * 6).encode()),
+        "utf8_fragments": f(TEXT, euro[:1], fin=False) + f(PING, b"\xff") + f(0, euro[1:2], fin=False)
+        + f(0, euro[2:]),
+        "utf8_bad": f(TEXT, b"x" * 40 + b"\xed\xa0\x80"),
+        "utf8_cut": f(TEXT, b"x" * 40 + euro[:2]),
+        "wrong_mask_bit": frame(TEXT, b"hi", masked=not masked),
+    }
+
+
+def ws_frame():
+    seeds = {}
+    for role, masked in (("client", False), ("server", True)):
+        for name, data in ws_frame_streams(masked).items():
+            for limits in (0, 2):
+                first = 3
+                plan = bytes([first << 2 | limits | masked, 29])
+                if limits == 0 or "big" in name or "many" in name or "length" in name:
+                    seeds[f"{role}_{name}" + ("_tight" if limits else "")] = plan + data
+    return seeds
+
+
+def utf8():
+    ascii_run = b"The quick brown fox jumps over the lazy dog. " * 4
+    mixed = "h\u00e9llo \u20ac \u65e5\u672c\u8a9e \U0001f680 ".encode()
+    bad = {
+        "overlong_2": b"\xc0\xaf", "overlong_3": b"\xe0\x9f\xbf", "overlong_4": b"\xf0\x8f\xbf\xbf",
+        "surrogate": b"\xed\xa0\x80", "above": b"\xf4\x90\x80\x80", "f5": b"\xf5\x80\x80\x80",
+        "continuation": b"\x80", "too_many": b"\xc3\xa9\xa9", "short_2": b"\xc3", "short_3": b"\xe2\x82",
+        "short_4": b"\xf0\x9f\x9a", "fe": b"\xfe", "ff": b"\xff",
+    }
+    seeds = {
+        "ascii": b"\x00\x21" + ascii_run,
+        "mixed": b"\x00\x07" + mixed * 4,
+        "edges": b"\x00\x05" + "\x7f\u0080\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff".encode(),
+        "short": b"\x00\x01" + "\u20ac".encode(),
+    }
+    for name, data in bad.items():
+        seeds["bad_" + name] = b"\x00\x03" + ascii_run[:30] + data
+        seeds["bad_" + name + "_inside"] = b"\x00\x11" + mixed + data + ascii_run[:40]
+    return seeds
+
+
+def mask():
+    seeds = {}
+    for size in (1, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 64, 127, 128, 129, 200, 300):
+        seeds[f"size_{size}"] = KEY + bytes([size % 256]) + bytes(i * 7 % 256 for i in range(size))
+    return seeds
+
+
+if __name__ == "__main__":
+    write("fuzz_ws_frame", ws_frame())
+    write("fuzz_utf8", utf8())
+    write("fuzz_mask", mask())
