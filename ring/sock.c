@@ -257,6 +257,7 @@ socks_take(hpxi_socks *socks, int fd, hpxi_sock_state state, const hpxi_sock_ops
     sock->ended = false;
     sock->end_owed = 0;
     sock->drain_owed = false;
+    sock->cancel_owed = false;
     sock->stuck = false;
     sock->end_result = 0;
     return sock;
@@ -620,12 +621,14 @@ static void sock_on_accept(hpxi_sock *sock, const hpxi_completion *completion)
     }
 }
 
-/* A cancel may miss an operation that is between being issued and being entered in the kernel's
- * poll table. Its own completion is the time to try again. */
-static void sock_on_cancel(hpxi_sock *sock)
+/* A cancel misses an operation that is between being issued and being entered in the kernel's poll
+ * table. It is tried again in the next turn, not here: completions of cancels come at once, those of
+ * their targets only with the next enter, and one must not chase the other. */
+static void sock_on_cancel(hpxi_sock *sock, int result)
 {
-    if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0) {
-        sock_cancel_armed(sock);
+    if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0 && result <= 0) {
+        sock->cancel_owed = true;
+        sock_push_settle(sock);
     }
 }
 
@@ -685,7 +688,7 @@ void hpxi_socks_dispatch(hpxi_socks *socks, const hpxi_completion *completion)
         sock_on_accept(sock, completion);
         break;
     default:
-        sock_on_cancel(sock);
+        sock_on_cancel(sock, completion->result);
         break;
     }
     HPX_XASSERT(sock_is_valid(sock));
@@ -753,6 +756,10 @@ static uint32_t sock_settle(hpxi_sock *sock, bool *wait)
             sock_end(sock, sock->end_result);
             count++;
         }
+    }
+    if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0 && sock->cancel_owed) {
+        sock->cancel_owed = false;
+        sock_cancel_armed(sock);
     }
     if (sock->state == HPXI_SOCK_CLOSING && sock->inflight == 0 && !sock->settle) {
         hpxi_net_close(sock->fd);

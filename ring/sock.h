@@ -77,6 +77,7 @@ struct hpxi_sock {
     bool ended;             /* on_end was called */
     uint8_t end_owed;       /* on_end(end_result) is due after this many settles; 0 = none */
     bool drain_owed;        /* on_drain is due in settle */
+    bool cancel_owed;       /* a cancel missed: to be tried again in settle */
     bool stuck;             /* a send could not complete inline: on_drain is to come */
     bool dirty;             /* on the flush list */
     bool settle;            /* on the settle list */

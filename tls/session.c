@@ -501,7 +501,9 @@ void hpxi_tls_get_info(const hpxi_tls *tls, hpxi_tls_info *out)
         return;
     }
     const char *version = wolfSSL_get_version(tls->wolf);
-    const char *cipher = wolfSSL_get_cipher_name(tls->wolf);
+    const int suite = wolfSSL_get_current_cipher_suite(tls->wolf);
+    const char *cipher = wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8),
+                                                                 (uint8_t)suite);
     if (version != NULL) {
         session_copy(out->version, sizeof(out->version), version, strlen(version));
     }

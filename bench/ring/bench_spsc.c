@@ -122,7 +122,7 @@ bench_spsc *bench_spsc_new(uint32_t ring_bytes, bool with_thread)
     bench->allocator = (hpx_allocator){.alloc = bench_alloc, .free = bench_free};
     if (hpxi_spsc_init(&bench->there, ring_bytes, &bench->allocator) != HPX_OK ||
         hpxi_spsc_init(&bench->back, ring_bytes, &bench->allocator) != HPX_OK ||
-        pthread_create(&bench->thread, NULL, bench_run, bench) != 0) {
+        (with_thread && pthread_create(&bench->thread, NULL, bench_run, bench) != 0)) {
         abort(); /* a benchmark: no use in going on */
     }
     return bench;

@@ -138,8 +138,15 @@ static void test_stage_and_state_names_when_any_value_then_distinct(void **state
     static const char *const stages[] = {
         "none", "config", "resolve", "connect", "tls", "upgrade", "ready", "close", "unknown"};
     static const char *const states[] = {
-        "idle", "resolving", "connecting", "tls-handshake", "upgrading", "ready", "closing",
-        "closed", "unknown"};
+        "idle",
+        "resolving",
+        "connecting",
+        "tls-handshake",
+        "upgrading",
+        "ready",
+        "closing",
+        "closed",
+        "unknown"};
     assert_int_equal(COUNT_OF(stages), HPX_STAGE_CLOSE + 2);
     assert_int_equal(COUNT_OF(states), HPX_CONN_CLOSED + 2);
     for (size_t i = 0; i < COUNT_OF(stages); i++) {

@@ -9,9 +9,9 @@
 #include "engine/url.h"
 #include "tests/support/test.h"
 
-#define PAD10  "aaaaaaaaaa"
-#define PAD50  PAD10 PAD10 PAD10 PAD10 PAD10
-#define PAD63  PAD50 PAD10 "aaa"
+#define PAD10   "aaaaaaaaaa"
+#define PAD50   PAD10 PAD10 PAD10 PAD10 PAD10
+#define PAD63   PAD50 PAD10 "aaa"
 #define NAME253 PAD63 "." PAD63 "." PAD63 "." PAD50 PAD10 "a"
 
 typedef struct good_row {

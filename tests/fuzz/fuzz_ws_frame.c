@@ -13,6 +13,8 @@
 #define HASH_SEED  UINT64_C(14695981039346656037)
 #define HASH_PRIME UINT64_C(1099511628211)
 
+#define BYTEWISE_MAX 300u /* longer inputs one byte at a time cost more than they find */
+
 typedef struct outcome {
     hpx_status status;
     uint16_t failure_code;
@@ -125,8 +127,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t step = data[1];
     const outcome whole = decode(role, tight, data + 2, size - 2, 0, 0);
     const outcome cut = decode(role, tight, data + 2, size - 2, first, step);
-    const outcome bytes = decode(role, tight, data + 2, size - 2, 1, 0);
     check_same(&whole, &cut);
-    check_same(&whole, &bytes);
+    if (size <= BYTEWISE_MAX) {
+        const outcome bytes = decode(role, tight, data + 2, size - 2, 1, 0);
+        check_same(&whole, &bytes);
+    }
     return 0;
 }

@@ -123,7 +123,8 @@ def broken_answers():
         (b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: soap\r\n\r\n"),
         (b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: chat, chat\r\n\r\n"),
         (b"\r\n\r\n", b"\r\nSec-WebSocket-Accept: " + accept_of(request) + b"\r\n\r\n"),
-        (b"Upgrade: w", b"Upgrade : w"), (b"Upgrade: w", b"Upgrade w"), (b"websocket", b"web\0socket"),
+        (b"Upgrade: w", b"Upgrade : w"), (b"Upgrade: w", b"Upgrade w"),
+        (b"websocket", b"web\0socket"),
         (b"Upgrade: websocket\r\n", b"Upgrade: websocket\r\n folded\r\n"),
     ]
     arguments = ["check", host, target, nonce] + options(["chat"])

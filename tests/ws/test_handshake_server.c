@@ -40,12 +40,22 @@ typedef struct offer_row {
     const char *subprotocol;
 } offer_row;
 
-#define OK(name, bytes)          {name, bytes, sizeof(bytes) - 1, 101, NULL, NULL, NULL, NULL}
+#define OK(name, bytes)                                                                            \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, 101, NULL, NULL, NULL, NULL                                \
+    }
 #define BAD(name, bytes, result, detail)                                                           \
-    {name, bytes, sizeof(bytes) - 1, result, detail, NULL, NULL, NULL}
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, result, detail, NULL, NULL, NULL                           \
+    }
 #define FOR(name, bytes, target, host)                                                             \
-    {name, bytes, sizeof(bytes) - 1, 101, NULL, target, host, NULL}
-#define CHOSEN(name, bytes, sub) {name, bytes, sizeof(bytes) - 1, 101, NULL, NULL, NULL, sub}
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, 101, NULL, target, host, NULL                              \
+    }
+#define CHOSEN(name, bytes, sub)                                                                   \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, 101, NULL, NULL, NULL, sub                                 \
+    }
 
 /* clang-format off */
 static const offer_row rows[] = {
@@ -199,8 +209,8 @@ static size_t head_bytes(const offer_row *row)
     return (size_t)(end - row->bytes) + 4;
 }
 
-static uint32_t
-decide(const offer_row *row, feeding fed, hpxi_ws_head *head, hpxi_ws_offer *offer, hpx_error *error)
+static uint32_t decide(
+    const offer_row *row, feeding fed, hpxi_ws_head *head, hpxi_ws_offer *offer, hpx_error *error)
 {
     switch (fed.status) {
     case 1:
@@ -238,11 +248,9 @@ static void run_row(const offer_row *row)
         hpxi_ws_head head;
         hpxi_ws_offer offer;
         hpx_error error = {0};
-        hpxi_ws_head_init(
-            &head, HPXI_WS_ROLE_SERVER, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, &allocator);
-        const feeding fed = cut <= row->size
-                                ? feed_cut(&head, row->bytes, row->size, cut, &error)
-                                : feed_bytes(&head, row->bytes, row->size, &error);
+        hpxi_ws_head_init(&head, HPXI_WS_ROLE_SERVER, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, &allocator);
+        const feeding fed = cut <= row->size ? feed_cut(&head, row->bytes, row->size, cut, &error)
+                                             : feed_bytes(&head, row->bytes, row->size, &error);
         const uint32_t result = decide(row, fed, &head, &offer, &error);
         if (result != row->result) {
             fail_msg("%s: %u (%s)", row->name, result, error.detail);

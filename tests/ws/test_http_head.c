@@ -9,8 +9,8 @@
 #include "tests/ws/head_feeding.h"
 #include "ws/quote.h"
 
-#define FLOOD_BYTES   ((size_t)20 << 20)
-#define CARELESS_MAX  100u /* feeds after a refusal */
+#define FLOOD_BYTES  ((size_t)20 << 20)
+#define CARELESS_MAX 100u /* feeds after a refusal */
 
 static const size_t piece_sizes[] = {1, 2, 7, 1448, 65536};
 

@@ -120,6 +120,74 @@ static int certs_extend(Cert *cert, certs_maker *maker, bool is_authority)
     return code;
 }
 
+/* Header of the DER element at `at`: its size; `content` is set to the size of what follows. Only
+ * the forms that lengths below 64 KiB have. 0: cut short. */
+static size_t certs_der_header(const uint8_t *at, size_t left, size_t *content)
+{
+    if (left < 2) {
+        return 0;
+    }
+    const size_t octets = at[1] < 0x80 ? 0 : (size_t)(at[1] - 0x80);
+    if (octets > 2 || left < 2 + octets) {
+        return 0;
+    }
+    *content = octets == 0 ? at[1] : octets == 1 ? at[2] : (size_t)at[2] << 8 | at[3];
+    return 2 + octets;
+}
+
+/* Make the length in a header larger by `more`. False: it would need another octet. */
+static bool certs_der_grow(uint8_t *at, size_t header, size_t content, size_t more)
+{
+    static const size_t maxima[] = {0x7F, 0xFF, 0xFFFF};
+    assert(header >= 2);
+    const size_t octets = header - 2;
+    const size_t grown = content + more;
+    if (grown > maxima[octets]) {
+        return false;
+    }
+    if (octets == 2) {
+        at[2] = (uint8_t)(grown >> 8);
+    }
+    at[1 + octets] = (uint8_t)(grown & 0xFF);
+    return true;
+}
+
+/*
+ * RFC 5280 4.2.1.9 wants an authority's BasicConstraints critical, strict verifiers (Python 3.13)
+ * insist on it, and wolfCrypt 5.7 cannot say so: put the BOOLEAN in, before signing. Returns the
+ * new size of the certificate's body, or wolfCrypt's error.
+ */
+static int certs_mark_critical(uint8_t *der, int size, size_t capacity)
+{
+    static const uint8_t constraints[] = {0x30, 0x0C, 0x06, 0x03, 0x55, 0x1D, 0x13};
+    static const uint8_t critical[] = {0x01, 0x01, 0xFF};
+    uint8_t *extension = memmem(der, (size_t)size, constraints, sizeof(constraints));
+    if (extension == NULL || (size_t)size + sizeof(critical) > capacity) {
+        return ASN_PARSE_E;
+    }
+    /* Down through whatever holds the extension, each a little longer now. */
+    for (uint8_t *at = der; at <= extension;) {
+        size_t content = 0;
+        const size_t header = certs_der_header(at, (size_t)(der + size - at), &content);
+        if (header == 0) {
+            return ASN_PARSE_E;
+        }
+        uint8_t *end = at + header + content;
+        if (end <= extension) {
+            at = end; /* beside it */
+            continue;
+        }
+        if (!certs_der_grow(at, header, content, sizeof(critical))) {
+            return ASN_PARSE_E;
+        }
+        at += header;
+    }
+    uint8_t *place = extension + sizeof(constraints);
+    memmove(place + sizeof(critical), place, (size_t)(der + size - place));
+    memcpy(place, critical, sizeof(critical));
+    return size + (int)sizeof(critical);
+}
+
 /* Make and sign one certificate. Returns its DER size or wolfCrypt's error. */
 static int certs_sign(certs_maker *maker, bool is_authority, uint8_t *der, size_t capacity)
 {
@@ -132,6 +200,10 @@ static int certs_sign(certs_maker *maker, bool is_authority, uint8_t *der, size_
     ecc_key *subject = is_authority ? &maker->authority : &maker->server;
     if (code == 0) {
         code = wc_MakeCert(cert, der, (word32)capacity, NULL, subject, &maker->rng);
+    }
+    if (code > 0 && is_authority) {
+        code = certs_mark_critical(der, code, capacity);
+        cert->bodySz = code;
     }
     if (code > 0) {
         code = wc_SignCert(

@@ -1,0 +1,25 @@
+#!/bin/sh
+# make_certs.sh <folder> - a root and two server certificates for localhost, made by OpenSSL:
+# root.pem, ecdsa.pem + ecdsa.key, rsa.pem + rsa.key.
+set -eu
+cd "$1"
+exec 2>make_certs.log
+
+cat >leaf.cnf <<CNF
+subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
+extendedKeyUsage = serverAuth
+keyUsage = digitalSignature
+basicConstraints = CA:FALSE
+CNF
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout root.key \
+    -out root.pem -days 2 -subj "/CN=hpx test root"
+for kind in ecdsa rsa; do
+    case $kind in
+    ecdsa) openssl ecparam -name prime256v1 -genkey -noout -out ecdsa.key ;;
+    rsa) openssl genrsa -out rsa.key 2048 ;;
+    esac
+    openssl req -new -key $kind.key -out $kind.csr -subj "/CN=$kind"
+    openssl x509 -req -in $kind.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 \
+        -extfile leaf.cnf -out $kind.pem
+done
