@@ -85,8 +85,8 @@ static void conn_send_close(hpx_conn *conn, uint16_t code, hpx_span reason)
 void hpxi_conn_finish(hpx_conn *conn)
 {
     HPX_ASSERT(conn->state == HPX_CONN_CLOSING);
-    if (conn->sock == NULL || conn->sock->state == HPXI_SOCK_CLOSING) {
-        return;
+    if (conn->sock == NULL || conn->sock->state == HPXI_SOCK_CLOSING || conn->sock->finishing) {
+        return; /* or finished before: the peer's close_notify comes after its CLOSE frame */
     }
     conn->finish = true;
     if (conn->tls != NULL) {

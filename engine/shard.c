@@ -2,8 +2,9 @@
 /*
  * shard.c - the turn of a shard, and how it comes up and goes down.
  *
- * A turn    control commands -> data commands (budget) -> hot receives -> one enter if needed ->
- *           completions (budget) -> timers -> resolver -> sends -> owed events -> publish.
+ * A turn    control commands -> data commands (budget) -> their sends -> hot receives -> one enter
+ *           if needed -> completions (budget) -> timers -> resolver -> sends -> owed events ->
+ *           publish.
  * Threads   The shard's.
  */
 #include "engine/shard.h"
@@ -17,8 +18,8 @@
 
 /* Budgets of one turn: a flood in one place cannot keep the others waiting for long. */
 #define TURN_COMPLETIONS_MAX 256u
+#define TURN_RECEIVE_MAX     (256u << 10) /* bytes; for hot sockets: of each */
 #define TURN_TIMERS_MAX      256u
-#define TURN_HOT_BYTES_MAX   (1u << 20)
 
 /* Hot sockets share one buffer; one recv() takes at most this much. */
 #define SHARD_HOT_BYTES (256u << 10)
@@ -202,11 +203,14 @@ static uint32_t shard_completions(hpx_shard *shard)
 {
     hpxi_completion completion;
     uint32_t count = 0;
-    while (count < TURN_COMPLETIONS_MAX && hpxi_ring_next(shard->owner.ring, &completion)) {
+    uint32_t bytes = 0;
+    while (count < TURN_COMPLETIONS_MAX && bytes < TURN_RECEIVE_MAX
+           && hpxi_ring_next(shard->owner.ring, &completion)) {
         if (count++ == 0) {
             shard->owner.now_ns = hpxi_clock_now(&shard->owner.clock); /* when bytes were taken */
         }
         if (HPXI_LIKELY(completion.op == HPXI_OP_RECV)) {
+            bytes += completion.result > 0 ? (uint32_t)completion.result : 0;
             hpxi_socks_dispatch(&shard->owner.socks, &completion);
             continue;
         }
@@ -309,8 +313,9 @@ static uint32_t shard_work(hpx_shard *shard)
 {
     uint32_t work = hpxi_links_control(shard);
     work += hpxi_links_data(shard);
+    work += shard_flush(shard); /* commands do not wait for the receives of this turn */
     if (shard->owner.socks.hot_count != 0) {
-        work += hpxi_socks_receive_hot(&shard->owner.socks, TURN_HOT_BYTES_MAX);
+        work += hpxi_socks_receive_hot(&shard->owner.socks, TURN_RECEIVE_MAX);
     }
     (void)hpxi_ring_turn(shard->owner.ring);
     work += shard_completions(shard);

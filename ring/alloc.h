@@ -109,8 +109,8 @@ static inline bool hpxi_buf_append(hpxi_buf *buf, const void *bytes, size_t size
 
 static inline hpx_span hpxi_buf_span(const hpxi_buf *buf)
 {
-    return (hpx_span){.data = buf->data == NULL ? NULL : buf->data + buf->head,
-                      .size = hpxi_buf_size(buf)};
+    return (hpx_span){
+        .data = buf->data == NULL ? NULL : buf->data + buf->head, .size = hpxi_buf_size(buf)};
 }
 
 #endif /* HPXI_ALLOC_H */

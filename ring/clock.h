@@ -16,7 +16,7 @@
 typedef struct hpxi_clock {
     uint64_t anchor_tsc;
     uint64_t anchor_ns;
-    uint64_t mult;        /* ns = (tsc - anchor_tsc) * mult >> 32 */
+    uint64_t mult;         /* ns = (tsc - anchor_tsc) * mult >> 32 */
     uint64_t reanchor_tsc; /* TSC distance after which to re-anchor */
     uint64_t last_ns;
     bool use_tsc;

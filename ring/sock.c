@@ -7,8 +7,7 @@
  *           receive or accept to start again). A socket may be on any of them in any state, also
  *           after its slot was reused: whoever takes it off looks at the state again.
  * Threads   The shard's.
- * Memory    The table and the hot buffer at init; send buffers grow on demand and stay with the
- *           slot up to SOCK_KEEP_BYTES.
+ * Memory    Of the table, see sock_table.c; nothing is allocated here but send buffers that grow.
  *
  * Callbacks may call anything here but settle, flush and receive_hot of the whole table. A slot
  * is reused only after on_gone, which only settle makes, so after any other callback the socket is
@@ -18,89 +17,11 @@
 
 #include <errno.h>
 
-#define SOCK_KEEP_BYTES     (256u * 1024u) /* larger send buffers are freed with the socket */
-#define SOCK_SEND_BYTES_MAX (1u << 30)     /* of one SEND operation: its result is an int32 */
-#define SOCK_END_ROUNDS     2              /* a failed send is reported in the turn after */
-#define SOCK_REARM_SHARE    16             /* slots to be home for each receive re-armed */
+#include "ring/sock_internal.h"
 
-static bool sock_is_valid(const hpxi_sock *sock)
-{
-    if (sock->inflight !=
-        (uint32_t)sock->recv_armed + (uint32_t)sock->send_armed + (uint32_t)sock->wait_armed) {
-        return false;
-    }
-    switch (sock->state) {
-    case HPXI_SOCK_FREE:
-        return sock->inflight == 0 && sock->fd == -1;
-    case HPXI_SOCK_LISTENING:
-    case HPXI_SOCK_CONNECTING:
-        return sock->fd >= 0 && !sock->recv_armed && !sock->send_armed && !sock->receiving;
-    case HPXI_SOCK_OPEN:
-        return sock->fd >= 0 && !sock->wait_armed && !(sock->hot && sock->recv_armed);
-    case HPXI_SOCK_CLOSING:
-        return sock->fd >= 0 && !sock->receiving && !sock->hot;
-    }
-    return false;
-}
-
-/* ---- lists ---- */
-
-static void sock_push_settle(hpxi_sock *sock)
-{
-    if (!sock->settle) {
-        sock->settle = true;
-        sock->next_settle = sock->socks->settle_list;
-        sock->socks->settle_list = sock;
-    }
-}
-
-static void sock_push_dirty(hpxi_sock *sock)
-{
-    hpxi_socks *socks = sock->socks;
-    if (sock->dirty) {
-        return;
-    }
-    sock->dirty = true;
-    sock->next_dirty = NULL;
-    if (socks->dirty_list == NULL) {
-        socks->dirty_list = sock;
-    } else {
-        socks->dirty_tail->next_dirty = sock;
-    }
-    socks->dirty_tail = sock;
-}
-
-static void sock_push_rearm(hpxi_sock *sock)
-{
-    hpxi_socks *socks = sock->socks;
-    if (sock->rearm) {
-        return;
-    }
-    sock->rearm = true;
-    sock->next_rearm = NULL;
-    if (socks->rearm_list == NULL) {
-        socks->rearm_list = sock;
-    } else {
-        socks->rearm_tail->next_rearm = sock;
-    }
-    socks->rearm_tail = sock;
-}
-
-static void sock_hot_remove(hpxi_sock *sock)
-{
-    hpxi_socks *socks = sock->socks;
-    if (!sock->hot) {
-        return;
-    }
-    HPX_ASSERT(sock->hot_index < socks->hot_count);
-    HPX_ASSERT(socks->hot[sock->hot_index] == sock);
-    hpxi_sock *last = socks->hot[--socks->hot_count];
-    socks->hot[sock->hot_index] = last;
-    last->hot_index = sock->hot_index;
-    sock->hot = false;
-}
-
-/* ---- operations ---- */
+#define SOCK_SEND_BYTES_MAX (1u << 30) /* of one SEND operation: its result is an int32 */
+#define SOCK_END_ROUNDS     2          /* a failed send is reported in the turn after */
+#define SOCK_REARM_SHARE    16         /* slots to be home for each receive re-armed */
 
 static hpxi_token sock_token(const hpxi_sock *sock, hpxi_op op)
 {
@@ -161,131 +82,8 @@ static void sock_retire(hpxi_sock *sock, bool *armed)
     *armed = false;
     sock->inflight--;
     if (sock->state == HPXI_SOCK_CLOSING && sock->inflight == 0) {
-        sock_push_settle(sock);
+        hpxi_sock_push_settle(sock);
     }
-}
-
-/* ---- table ---- */
-
-hpx_status hpxi_socks_init(
-    hpxi_socks *socks,
-    const hpxi_socks_config *config,
-    hpxi_ring *ring,
-    hpxi_counters *counters,
-    const hpx_allocator *allocator)
-{
-    HPX_ASSERT(config->capacity != 0);
-    HPX_ASSERT(config->hot_max == 0 || config->hot_bytes != 0);
-    *socks = (hpxi_socks){
-        .ring = ring,
-        .counters = counters,
-        .allocator = allocator,
-        .config = *config,
-    };
-    socks->table =
-        hpxi_alloc_zero(allocator, config->capacity * sizeof(hpxi_sock), alignof(hpxi_sock));
-    bool complete = socks->table != NULL;
-    if (config->hot_max != 0) {
-        socks->hot =
-            hpxi_alloc_zero(allocator, config->hot_max * sizeof(hpxi_sock *), sizeof(hpxi_sock *));
-        socks->hot_buffer = hpxi_alloc_zero(allocator, config->hot_bytes, 64);
-        complete = complete && socks->hot != NULL && socks->hot_buffer != NULL;
-    }
-    if (!complete) {
-        hpxi_socks_fini(socks);
-        return HPX_E_NO_MEMORY;
-    }
-    for (uint32_t i = config->capacity; i-- > 0;) {
-        hpxi_sock *sock = &socks->table[i];
-        sock->socks = socks;
-        sock->index = i;
-        sock->fd = -1;
-        hpxi_buf_init(&sock->out, allocator);
-        hpxi_buf_init(&sock->fly, allocator);
-        sock->next_free = socks->free_list;
-        socks->free_list = sock;
-    }
-    return HPX_OK;
-}
-
-void hpxi_socks_fini(hpxi_socks *socks)
-{
-    for (uint32_t i = 0; socks->table != NULL && i < socks->config.capacity; i++) {
-        hpxi_sock *sock = &socks->table[i];
-        if (sock->socks == NULL) {
-            break; /* init failed before it came here */
-        }
-        if (sock->fd >= 0) {
-            hpxi_net_close(sock->fd);
-        }
-        hpxi_buf_fini(&sock->out);
-        if (!sock->send_armed) {
-            hpxi_buf_fini(&sock->fly);
-        }
-    }
-    const hpxi_socks_config *config = &socks->config;
-    hpxi_free(socks->allocator, socks->table, config->capacity * sizeof(hpxi_sock));
-    hpxi_free(socks->allocator, socks->hot, config->hot_max * sizeof(hpxi_sock *));
-    hpxi_free(socks->allocator, socks->hot_buffer, config->hot_bytes);
-    socks->table = NULL;
-    socks->hot = NULL;
-    socks->hot_buffer = NULL;
-}
-
-/* Takes a slot. What belongs to the lists stays: the slot may still be on them. */
-static hpxi_sock *
-socks_take(hpxi_socks *socks, int fd, hpxi_sock_state state, const hpxi_sock_ops *ops, void *owner)
-{
-    HPX_ASSERT(fd >= 0 && ops != NULL && ops->on_gone != NULL);
-    hpxi_sock *sock = socks->free_list;
-    if (sock == NULL) {
-        return NULL;
-    }
-    HPX_ASSERT(sock->state == HPXI_SOCK_FREE && sock->inflight == 0);
-    HPX_ASSERT(hpxi_buf_size(&sock->out) == 0 && hpxi_buf_size(&sock->fly) == 0);
-    socks->free_list = sock->next_free;
-    socks->open_count++;
-    sock->owner = owner;
-    sock->ops = ops;
-    sock->fd = fd;
-    sock->state = state;
-    sock->hot = false;
-    sock->receiving = false;
-    sock->finishing = false;
-    sock->write_shut = false;
-    sock->send_failed = false;
-    sock->ended = false;
-    sock->end_owed = 0;
-    sock->drain_owed = false;
-    sock->cancel_owed = false;
-    sock->stuck = false;
-    sock->end_result = 0;
-    return sock;
-}
-
-static void sock_buf_reset(hpxi_buf *buf)
-{
-    hpxi_buf_consume(buf, hpxi_buf_size(buf));
-    if (buf->capacity > SOCK_KEEP_BYTES) {
-        hpxi_buf_fini(buf);
-    }
-}
-
-static void sock_give_back(hpxi_sock *sock)
-{
-    HPX_ASSERT(sock->state == HPXI_SOCK_CLOSING && sock->inflight == 0);
-    HPX_ASSERT(sock->fd == -1 && !sock->hot);
-    sock_buf_reset(&sock->out);
-    sock_buf_reset(&sock->fly);
-    sock->state = HPXI_SOCK_FREE;
-    sock->generation = (sock->generation + 1) & HPXI_GENERATION_MASK;
-    sock->owner = NULL;
-    sock->ops = NULL;
-    sock->next_free = sock->socks->free_list;
-    sock->socks->free_list = sock;
-    HPX_ASSERT(sock->socks->open_count != 0);
-    sock->socks->open_count--;
-    HPX_XASSERT(sock_is_valid(sock));
 }
 
 /* ---- opening ---- */
@@ -306,13 +104,13 @@ hpx_status hpxi_sock_connect(
     if (fd < 0) {
         return fd;
     }
-    hpxi_sock *sock = socks_take(socks, fd, HPXI_SOCK_CONNECTING, ops, owner);
+    hpxi_sock *sock = hpxi_sock_take(socks, fd, HPXI_SOCK_CONNECTING, ops, owner);
     sock->address = *address;
     sock->wait_op = HPXI_OP_CONNECT;
     sock->wait_armed = true;
     sock->inflight++;
     hpxi_ring_connect(socks->ring, sock_token(sock, HPXI_OP_CONNECT), fd, &sock->address);
-    HPX_XASSERT(sock_is_valid(sock));
+    HPX_XASSERT(hpxi_sock_is_valid(sock));
     *out = sock;
     return HPX_OK;
 }
@@ -323,7 +121,7 @@ hpxi_sock_adopt(hpxi_socks *socks, int fd, const hpxi_sock_ops *ops, void *owner
     *out = NULL;
     hpx_status status = hpxi_net_tcp_tune(fd, 0);
     if (status == HPX_OK) {
-        *out = socks_take(socks, fd, HPXI_SOCK_OPEN, ops, owner);
+        *out = hpxi_sock_take(socks, fd, HPXI_SOCK_OPEN, ops, owner);
         status = *out == NULL ? HPX_E_LIMIT : HPX_OK;
     }
     if (status != HPX_OK) {
@@ -350,7 +148,7 @@ hpx_status hpxi_sock_listen(
     if (fd < 0) {
         return fd;
     }
-    hpxi_sock *sock = socks_take(socks, fd, HPXI_SOCK_LISTENING, ops, owner);
+    hpxi_sock *sock = hpxi_sock_take(socks, fd, HPXI_SOCK_LISTENING, ops, owner);
     sock_arm_accept(sock);
     *out = sock;
     return HPX_OK;
@@ -374,6 +172,20 @@ bool hpxi_sock_receive(hpxi_sock *sock, bool hot)
 
 /* ---- closing ---- */
 
+static void sock_hot_remove(hpxi_sock *sock)
+{
+    hpxi_socks *socks = sock->socks;
+    if (!sock->hot) {
+        return;
+    }
+    HPX_ASSERT(sock->hot_index < socks->hot_count);
+    HPX_ASSERT(socks->hot[sock->hot_index] == sock);
+    hpxi_sock *last = socks->hot[--socks->hot_count];
+    socks->hot[sock->hot_index] = last;
+    last->hot_index = sock->hot_index;
+    sock->hot = false;
+}
+
 static void sock_let_go(hpxi_sock *sock, bool abort)
 {
     HPX_ASSERT(sock->state != HPXI_SOCK_FREE);
@@ -396,9 +208,9 @@ static void sock_let_go(hpxi_sock *sock, bool abort)
     sock->drain_owed = false;
     sock_cancel_armed(sock);
     if (sock->inflight == 0) {
-        sock_push_settle(sock);
+        hpxi_sock_push_settle(sock);
     }
-    HPX_XASSERT(sock_is_valid(sock));
+    HPX_XASSERT(hpxi_sock_is_valid(sock));
 }
 
 void hpxi_sock_close(hpxi_sock *sock)
@@ -442,7 +254,7 @@ static void sock_send_fail(hpxi_sock *sock, int result)
     if (!sock->ended) {
         sock->end_owed = SOCK_END_ROUNDS;
         sock->end_result = result;
-        sock_push_settle(sock);
+        hpxi_sock_push_settle(sock);
     }
 }
 
@@ -462,7 +274,7 @@ static void sock_sent(hpxi_sock *sock, bool may_call)
         sock->ops->on_drain(sock);
     } else {
         sock->drain_owed = true;
-        sock_push_settle(sock);
+        hpxi_sock_push_settle(sock);
     }
 }
 
@@ -501,7 +313,7 @@ void hpxi_sock_mark(hpxi_sock *sock)
 {
     HPX_DASSERT(!sock->finishing || sock->state != HPXI_SOCK_OPEN);
     if (sock->state == HPXI_SOCK_OPEN) {
-        sock_push_dirty(sock);
+        hpxi_sock_push_dirty(sock);
     }
 }
 
@@ -543,7 +355,7 @@ static void sock_on_recv_end(hpxi_sock *sock, int result)
         sock_arm_recv(sock); /* ended though data came: the completion queue had overflowed */
     } else if (result == -ENOBUFS) {
         hpxi_count(&sock->socks->counters->no_buffers, 1);
-        sock_push_rearm(sock);
+        hpxi_sock_push_rearm(sock);
     } else {
         sock_end(sock, result);
     }
@@ -617,18 +429,19 @@ static void sock_on_accept(hpxi_sock *sock, const hpxi_completion *completion)
     }
     sock->ops->on_accept(sock, completion->result);
     if (!completion->more && sock->state == HPXI_SOCK_LISTENING) {
-        sock_push_rearm(sock); /* in settle: out of descriptors is not to become a busy loop here */
+        hpxi_sock_push_rearm(
+            sock); /* in settle: out of descriptors is not to become a busy loop here */
     }
 }
 
 /* A cancel misses an operation that is between being issued and being entered in the kernel's poll
- * table. It is tried again in the next turn, not here: completions of cancels come at once, those of
- * their targets only with the next enter, and one must not chase the other. */
+ * table. It is tried again in the next turn, not here: completions of cancels come at once, those
+ * of their targets only with the next enter, and one must not chase the other. */
 static void sock_on_cancel(hpxi_sock *sock, int result)
 {
     if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0 && result <= 0) {
         sock->cancel_owed = true;
-        sock_push_settle(sock);
+        hpxi_sock_push_settle(sock);
     }
 }
 
@@ -691,7 +504,7 @@ void hpxi_socks_dispatch(hpxi_socks *socks, const hpxi_completion *completion)
         sock_on_cancel(sock, completion->result);
         break;
     }
-    HPX_XASSERT(sock_is_valid(sock));
+    HPX_XASSERT(hpxi_sock_is_valid(sock));
 }
 
 /* ---- hot receive ---- */
@@ -765,7 +578,7 @@ static uint32_t sock_settle(hpxi_sock *sock, bool *wait)
         hpxi_net_close(sock->fd);
         sock->fd = -1;
         sock->ops->on_gone(sock);
-        sock_give_back(sock);
+        hpxi_sock_give_back(sock);
         count++;
     }
     return count;

@@ -189,8 +189,16 @@ uint32_t hpxi_socks_receive_hot(hpxi_socks *socks, uint32_t bytes_max);
 uint32_t hpxi_socks_flush(hpxi_socks *socks);
 
 /* Owed callbacks (on_gone, deferred on_end and on_drain), then re-arms of receives that ran out of
- * buffers. Returns the number of callbacks made or still owed, re-arms still owed included: when it
- * is not 0, take another turn before sleeping. Not to be called from a callback. */
+ * buffers. Returns the number of callbacks made or still owed, re-arms still owed included: not 0
+ * means that this turn was not idle. Not to be called from a callback. */
 uint32_t hpxi_socks_settle(hpxi_socks *socks);
+
+/* Is nothing left here that only a further turn would do? If not, do not sleep: hot sockets wake
+ * nobody, and what waits on a list has no operation armed that could. */
+static inline bool hpxi_socks_may_sleep(const hpxi_socks *socks)
+{
+    return socks->dirty_list == NULL && socks->settle_list == NULL && socks->rearm_list == NULL &&
+           socks->hot_count == 0;
+}
 
 #endif /* HPXI_SOCK_H */

@@ -46,26 +46,28 @@ typedef struct hpxi_spsc {
     uint32_t bytes_max;
     const hpx_allocator *allocator;
 
-    /* Producer thread; `tail` is read by the consumer. */
+    /* Producer thread. `tail` alone is read by the consumer, and lies alone: a consumer that spins
+     * on it must not take the producer's own line away between claim and publish. */
     struct {
         alignas(HPXI_ISOLATE) _Atomic uint64_t tail; /* published position */
-        uint64_t tail_claimed;                       /* committed, not yet published */
+        alignas(HPXI_ISOLATE) uint64_t tail_claimed; /* committed, not yet published */
         uint64_t head_seen;                          /* last head read: saves acquire loads */
         uint64_t claim_bytes;                        /* open claim, 0 = none */
         uint64_t full_count;
     } producer;
 
-    /* Consumer thread; `head` is read by the producer. */
+    /* Consumer thread. `head` alone is read by the producer. */
     struct {
         alignas(HPXI_ISOLATE) _Atomic uint64_t head;
-        uint64_t head_taken; /* consumer's own copy of head */
+        alignas(HPXI_ISOLATE) uint64_t head_taken; /* consumer's own copy of head */
         uint64_t tail_seen;
     } consumer;
 } hpxi_spsc;
 
 _Static_assert(sizeof(hpxi_record) == 16, "a record header is 16 bytes");
-_Static_assert(offsetof(hpxi_spsc, consumer) - offsetof(hpxi_spsc, producer) >= HPXI_ISOLATE,
-               "producer and consumer must not share a line");
+_Static_assert(
+    offsetof(hpxi_spsc, consumer) - offsetof(hpxi_spsc, producer) >= HPXI_ISOLATE,
+    "producer and consumer must not share a line");
 
 /* `bytes`: power of two, >= 1 KiB. Returns HPX_OK or HPX_E_NO_MEMORY. */
 hpx_status hpxi_spsc_init(hpxi_spsc *ring, uint32_t bytes, const hpx_allocator *allocator);
@@ -101,8 +103,8 @@ hpxi_spsc_claim(hpxi_spsc *ring, uint32_t type, uint32_t bytes, uint64_t tag)
     const uint64_t need = hpxi_spsc_record_bytes(bytes);
     const uint64_t capacity = ring->mask + 1;
     if (HPXI_UNLIKELY(
-            (tail & ring->mask) + need > capacity
-            || tail + need - ring->producer.head_seen > capacity)) {
+            (tail & ring->mask) + need > capacity ||
+            tail + need - ring->producer.head_seen > capacity)) {
         return hpxi_spsc_claim_slow(ring, type, bytes, tag);
     }
     hpxi_record *record = hpxi_spsc_at(ring, tail);
@@ -124,15 +126,15 @@ static inline void hpxi_spsc_commit(hpxi_spsc *ring)
 /* Producer: are there committed records that are not yet published? */
 static inline bool hpxi_spsc_has_unpublished(const hpxi_spsc *ring)
 {
-    return ring->producer.tail_claimed
-           != atomic_load_explicit(&ring->producer.tail, memory_order_relaxed);
+    return ring->producer.tail_claimed !=
+           atomic_load_explicit(&ring->producer.tail, memory_order_relaxed);
 }
 
 /* Producer: make all committed records visible. Cheap when there is nothing new. */
 static inline void hpxi_spsc_publish(hpxi_spsc *ring)
 {
     if (hpxi_spsc_has_unpublished(ring)) {
-        /* Partners: hpxi_spsc_peek_slow() for the bytes, hpxi_spsc_is_empty_sc() for the doorbell. */
+        /* Partners: hpxi_spsc_peek_slow(), and hpxi_spsc_is_empty_sc() for the doorbell. */
         atomic_store_explicit(
             &ring->producer.tail, ring->producer.tail_claimed, memory_order_seq_cst);
     }
@@ -159,8 +161,7 @@ static inline void hpxi_spsc_release(hpxi_spsc *ring)
     HPX_DASSERT(record->type != HPXI_SPSC_TYPE_PADDING);
     ring->consumer.head_taken += hpxi_spsc_record_bytes(record->bytes);
     /* Partner: hpxi_spsc_claim_slow(). */
-    atomic_store_explicit(
-        &ring->consumer.head, ring->consumer.head_taken, memory_order_release);
+    atomic_store_explicit(&ring->consumer.head, ring->consumer.head_taken, memory_order_release);
 }
 
 /* Consumer: emptiness in the single total order, for use after hpxi_doorbell_prepare(). */

@@ -98,7 +98,8 @@ static hpx_status uring_forbidden(int result, const char *what, hpx_error *error
     snprintf(
         error->detail,
         sizeof(error->detail),
-        "%s: %s: seccomp blocks it, as container profiles do. Allow io_uring_setup/_enter/_register: "
+        "%s: %s: seccomp blocks it, as container profiles do. Allow "
+        "io_uring_setup/_enter/_register: "
         "docker run --security-opt seccomp=FILE; systemd: SystemCallFilter=@aio",
         what,
         name);

@@ -31,10 +31,10 @@ struct hpxi_timer {
 
 typedef struct hpxi_wheel {
     hpxi_timer slots[HPXI_WHEEL_LEVELS][HPXI_WHEEL_SLOTS]; /* list heads */
-    hpxi_timer due; /* list head: what the budget of an advance left over */
-    uint64_t occupied[HPXI_WHEEL_LEVELS];                  /* bit per non-empty slot */
-    uint64_t tick;                                         /* all ticks before it are done */
-    uint64_t count;                                        /* timers set */
+    hpxi_timer due;                       /* list head: what the budget of an advance left over */
+    uint64_t occupied[HPXI_WHEEL_LEVELS]; /* bit per non-empty slot */
+    uint64_t tick;                        /* all ticks before it are done */
+    uint64_t count;                       /* timers set */
 } hpxi_wheel;
 
 void hpxi_wheel_init(hpxi_wheel *wheel, uint64_t now_ns);
@@ -57,8 +57,8 @@ void hpxi_wheel_set(hpxi_wheel *wheel, hpxi_timer *timer, uint64_t deadline_ns);
 /* Cancel; nothing if not set. */
 void hpxi_wheel_cancel(hpxi_wheel *wheel, hpxi_timer *timer);
 
-/* Fire what is due at now_ns (before an earlier call's: nothing is), at most `budget` timers; the rest fires at the next
- * call. Returns the number fired. Cheap when nothing is due. */
+/* Fire what is due at now_ns (before an earlier call's: nothing is), at most `budget` timers; the
+ * rest fires at the next call. Returns the number fired. Cheap when nothing is due. */
 uint32_t hpxi_wheel_advance(hpxi_wheel *wheel, uint64_t now_ns, uint32_t budget);
 
 /* When to advance next: never later than the first deadline rounded up to a tick, so that a sleep

@@ -39,9 +39,9 @@ int bed_count_descriptors(void)
     return count;
 }
 
-void bed_open(bed *bed, client_form form, const hpx_engine_config *config)
+void bed_open(e2e_bed *bed, client_form form, const hpx_engine_config *config)
 {
-    *bed = (struct bed){.form = form, .memory = FAILING_ALLOCATOR_NEVER};
+    *bed = (e2e_bed){.form = form, .memory = FAILING_ALLOCATOR_NEVER};
     bed->descriptors = bed_count_descriptors();
     hpx_engine_config full = HPX_ENGINE_CONFIG_INIT;
     if (config != NULL) {
@@ -64,12 +64,28 @@ void bed_open(bed *bed, client_form form, const hpx_engine_config *config)
     }
 }
 
-void bed_turn(bed *bed)
+void bed_turn(e2e_bed *bed)
 {
     if (bed->form == CLIENT_POLLED) {
         assert_true(hpx_shard_poll_wait(bed->shard, HPX_NS_PER_MS) >= 0);
     } else {
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+/* What is left of a closed connection goes at once, but its own thread does it. */
+static void bed_await_quiet(e2e_bed *bed)
+{
+    const uint64_t deadline_ns = hpx_clock_now_ns() + CLIENT_DEADLINE_NS;
+    for (uint32_t i = 0; i < hpx_engine_shard_count(bed->engine);) {
+        hpx_shard_stats stats;
+        hpx_shard_get_stats(hpx_engine_shard(bed->engine, i), &stats);
+        if (stats.connections == 0) {
+            i++;
+            continue;
+        }
+        assert_true(hpx_clock_now_ns() < deadline_ns);
+        bed_turn(bed);
     }
 }
 
@@ -81,7 +97,7 @@ static void item_free(client_item *item)
     }
 }
 
-static void client_fini(client *client)
+static void client_fini(e2e_client *client)
 {
     assert_int_equal(client->after_closed, 0);
     assert_null(client->first); /* events that the test did not take */
@@ -94,24 +110,20 @@ static void client_fini(client *client)
     (void)pthread_mutex_destroy(&client->lock);
 }
 
-void bed_close(bed *bed)
+void bed_close(e2e_bed *bed)
 {
-    for (client *client = bed->clients; client != NULL; client = client->next) {
+    for (e2e_client *client = bed->clients; client != NULL; client = client->next) {
         hpx_handle_release(client->handle);
         hpx_stream_release(client->stream);
     }
     hpx_port_close(bed->port);
-    for (uint32_t i = 0; i < hpx_engine_shard_count(bed->engine); i++) {
-        hpx_shard_stats stats;
-        hpx_shard_get_stats(hpx_engine_shard(bed->engine, i), &stats);
-        assert_int_equal(stats.connections, 0);
-    }
+    bed_await_quiet(bed);
     if (bed->form == CLIENT_POLLED) {
         assert_int_equal(hpx_shard_detach_wait(bed->shard, HPX_NS_PER_S), HPX_OK);
     }
     assert_int_equal(hpx_engine_stop_wait(bed->engine, HPX_NS_PER_S), HPX_OK);
     hpx_engine_free(bed->engine);
-    for (client *client = bed->clients; client != NULL; client = client->next) {
+    for (e2e_client *client = bed->clients; client != NULL; client = client->next) {
         client_fini(client);
     }
     assert_int_equal(bed->memory.live, 0);
@@ -125,7 +137,7 @@ void bed_close(bed *bed)
 static void client_on_event(hpx_conn *conn, const hpx_event *event, void *user)
 {
     (void)conn;
-    client *client = user;
+    e2e_client *client = user;
     client_item *item = calloc(1, sizeof(*item));
     if (item == NULL) {
         abort();
@@ -148,13 +160,9 @@ static void client_on_event(hpx_conn *conn, const hpx_event *event, void *user)
         item->event.payload.data = item->payload;
     }
     (void)pthread_mutex_lock(&client->lock);
-    if (client->conn == NULL && client->bed->form == CLIENT_POLLED) {
-        client->after_closed++;
-    }
-    if (client->last != NULL && client->last->event.kind == HPX_EVENT_CLOSED) {
-        client->after_closed++;
-    }
+    client->after_closed += client->ended;
     if (event->kind == HPX_EVENT_CLOSED) {
+        client->ended = true;
         client->conn = NULL;
     }
     *(client->last != NULL ? &client->last->next : &client->first) = item;
@@ -164,7 +172,7 @@ static void client_on_event(hpx_conn *conn, const hpx_event *event, void *user)
     (void)pthread_mutex_unlock(&client->lock);
 }
 
-static client_item *client_take(client *client, uint64_t wait_ns)
+static client_item *client_take(e2e_client *client, uint64_t wait_ns)
 {
     (void)pthread_mutex_lock(&client->lock);
     if (client->first == NULL && wait_ns != 0) {
@@ -185,7 +193,7 @@ static client_item *client_take(client *client, uint64_t wait_ns)
     return item;
 }
 
-static client_item *client_next_inline(client *client, uint64_t timeout_ns)
+static client_item *client_next_inline(e2e_client *client, uint64_t timeout_ns)
 {
     const uint64_t start_ns = hpx_clock_now_ns();
     const bool polled = client->bed->form == CLIENT_POLLED;
@@ -200,7 +208,7 @@ static client_item *client_next_inline(client *client, uint64_t timeout_ns)
     }
 }
 
-static client_item *client_next_stream(client *client, uint64_t timeout_ns)
+static client_item *client_next_stream(e2e_client *client, uint64_t timeout_ns)
 {
     client_item *item = client->current;
     if (item == NULL) {
@@ -216,7 +224,7 @@ static client_item *client_next_stream(client *client, uint64_t timeout_ns)
     return item;
 }
 
-const hpx_event *client_next(client *client, uint64_t timeout_ns)
+const hpx_event *client_next(e2e_client *client, uint64_t timeout_ns)
 {
     client_item *item;
     if (client->bed->form == CLIENT_STREAM) {
@@ -237,7 +245,7 @@ const hpx_event *client_next(client *client, uint64_t timeout_ns)
     return &item->event;
 }
 
-const hpx_event *client_expect(client *client, hpx_event_kind kind)
+const hpx_event *client_expect(e2e_client *client, hpx_event_kind kind)
 {
     const hpx_event *event = client_next(client, CLIENT_DEADLINE_NS);
     const char *form = client_form_names[client->bed->form];
@@ -253,9 +261,9 @@ const hpx_event *client_expect(client *client, hpx_event_kind kind)
 
 /* ---- Steps of a script ----------------------------------------------------------------------- */
 
-void client_open(client *client, bed *bed, const hpx_ws_config *config)
+void client_open(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config)
 {
-    *client = (struct client){.bed = bed, .next = bed->clients};
+    *client = (e2e_client){.bed = bed, .next = bed->clients};
     assert_int_equal(pthread_mutex_init(&client->lock, NULL), 0);
     assert_int_equal(pthread_cond_init(&client->arrived, NULL), 0);
     bed->clients = client;
@@ -274,7 +282,7 @@ void client_open(client *client, bed *bed, const hpx_ws_config *config)
     }
 }
 
-void client_connect(client *client, bed *bed, const hpx_ws_config *config, hpx_conn_info *info)
+void client_connect(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config, hpx_conn_info *info)
 {
     client_open(client, bed, config);
     const hpx_event *event = client_expect(client, HPX_EVENT_CONNECTED);
@@ -285,7 +293,7 @@ void client_connect(client *client, bed *bed, const hpx_ws_config *config, hpx_c
     }
 }
 
-void client_expect_message(client *client, hpx_message_kind kind, const void *data, size_t size)
+void client_expect_message(e2e_client *client, hpx_message_kind kind, const void *data, size_t size)
 {
     const hpx_event *event = client_expect(client, HPX_EVENT_MESSAGE);
     assert_int_equal(event->message_kind, kind);
@@ -295,7 +303,7 @@ void client_expect_message(client *client, hpx_message_kind kind, const void *da
     assert_int_equal(event->epoch, 1);
 }
 
-void client_expect_end(client *client, hpx_error *error)
+void client_expect_end(e2e_client *client, hpx_error *error)
 {
     const hpx_event *event;
     do {
@@ -313,7 +321,7 @@ void client_expect_end(client *client, hpx_error *error)
     }
 }
 
-void client_send(client *client, hpx_message_kind kind, const void *data, size_t size)
+void client_send(e2e_client *client, hpx_message_kind kind, const void *data, size_t size)
 {
     const hpx_span payload = {.data = data, .size = size};
     const hpx_status status = client->bed->form == CLIENT_POLLED
@@ -322,7 +330,7 @@ void client_send(client *client, hpx_message_kind kind, const void *data, size_t
     assert_string_equal(hpx_status_name(status), "HPX_OK");
 }
 
-void client_close(client *client, uint16_t code, const char *reason)
+void client_close(e2e_client *client, uint16_t code, const char *reason)
 {
     const hpx_span text = hpx_span_of(reason);
     const hpx_status status = client->bed->form == CLIENT_POLLED
@@ -331,7 +339,7 @@ void client_close(client *client, uint16_t code, const char *reason)
     assert_int_equal(status, HPX_OK);
 }
 
-void client_finish(client *client)
+void client_finish(e2e_client *client)
 {
     hpx_error error;
     client_close(client, 0, "");

@@ -33,22 +33,22 @@ typedef enum client_form {
 
 extern const char *const client_form_names[CLIENT_FORMS];
 
-typedef struct client client;
+typedef struct e2e_client e2e_client;
 typedef struct client_item client_item;
 
-typedef struct bed {
+typedef struct e2e_bed {
     client_form form;
     hpx_engine *engine;
     hpx_shard *shard; /* POLLED */
     hpx_port *port;   /* THREAD, STREAM */
-    client *clients;
+    e2e_client *clients;
     failing_allocator memory;
     int descriptors; /* open before */
-} bed;
+} e2e_bed;
 
-struct client {
-    bed *bed;
-    client *next;
+struct e2e_client {
+    e2e_bed *bed;
+    e2e_client *next;
     hpx_conn *conn; /* POLLED, until CLOSED */
     hpx_handle *handle;
     hpx_stream *stream;
@@ -63,41 +63,42 @@ struct client {
     client_item *first;
     client_item *last;
     uint32_t queued;
-    uint32_t after_closed; /* events after the last one: never any */
+    bool ended;            /* CLOSED has come */
+    uint32_t after_closed; /* events after it: never any */
 };
 
 /* `config` may be NULL; mode and allocator are set here. */
-void bed_open(bed *bed, client_form form, const hpx_engine_config *config);
-void bed_close(bed *bed);
+void bed_open(e2e_bed *bed, client_form form, const hpx_engine_config *config);
+void bed_close(e2e_bed *bed);
 
 /* One turn of the shard (POLLED), or a short rest. */
-void bed_turn(bed *bed);
+void bed_turn(e2e_bed *bed);
 
 /* Open descriptors of this process. */
 int bed_count_descriptors(void);
 
 /* Start from the config; on_event and user are set here. Fails the test if it is refused. */
-void client_open(client *client, bed *bed, const hpx_ws_config *config);
+void client_open(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config);
 
 /* The next event, NULL if none came in time. It and its views are valid until the next call. */
-const hpx_event *client_next(client *client, uint64_t timeout_ns);
+const hpx_event *client_next(e2e_client *client, uint64_t timeout_ns);
 
 /* The next event must be this one. */
-const hpx_event *client_expect(client *client, hpx_event_kind kind);
+const hpx_event *client_expect(e2e_client *client, hpx_event_kind kind);
 
 /* Connect and be Ready; the info is copied to `info` if that is not NULL. */
-void client_connect(client *client, bed *bed, const hpx_ws_config *config, hpx_conn_info *info);
+void client_connect(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config, hpx_conn_info *info);
 
-void client_expect_message(client *client, hpx_message_kind kind, const void *data, size_t size);
+void client_expect_message(e2e_client *client, hpx_message_kind kind, const void *data, size_t size);
 
 /* DISCONNECTED then CLOSED with the same error, and nothing after; messages before are skipped. */
-void client_expect_end(client *client, hpx_error *error);
+void client_expect_end(e2e_client *client, hpx_error *error);
 
-void client_send(client *client, hpx_message_kind kind, const void *data, size_t size);
-void client_close(client *client, uint16_t code, const char *reason);
+void client_send(e2e_client *client, hpx_message_kind kind, const void *data, size_t size);
+void client_close(e2e_client *client, uint16_t code, const char *reason);
 
 /* Close with 1000 and see it through: the end was orderly. */
-void client_finish(client *client);
+void client_finish(e2e_client *client);
 
 /* "connected", "message", ... */
 const char *client_event_name(hpx_event_kind kind);

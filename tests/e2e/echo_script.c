@@ -28,7 +28,7 @@ void echo_fill(uint8_t *to, size_t size, hpx_message_kind kind, uint32_t seed)
     }
 }
 
-void echo_sizes(client *client, size_t bytes_max)
+void echo_sizes(e2e_client *client, size_t bytes_max)
 {
     static const size_t sizes[] = {0, 1, 125, 126, 127, 65535, 65536, 1u << 20, ECHO_BYTES_MAX};
     static const hpx_message_kind kinds[] = {HPX_MESSAGE_TEXT, HPX_MESSAGE_BINARY};
@@ -52,7 +52,7 @@ static size_t pipelined_message(char *to, size_t to_bytes, uint32_t i)
     return (size_t)size;
 }
 
-void echo_pipelined(client *client, uint32_t count)
+void echo_pipelined(e2e_client *client, uint32_t count)
 {
     char text[96];
     for (uint32_t i = 0; i < count; i++) {

@@ -13,9 +13,9 @@
 void echo_fill(uint8_t *to, size_t size, hpx_message_kind kind, uint32_t seed);
 
 /* Sends messages of 0, 1, 125, ... up to `bytes_max` bytes of both kinds and has them back. */
-void echo_sizes(client *client, size_t bytes_max);
+void echo_sizes(e2e_client *client, size_t bytes_max);
 
 /* Sends `count` small messages without waiting and has them back in their order. */
-void echo_pipelined(client *client, uint32_t count);
+void echo_pipelined(e2e_client *client, uint32_t count);
 
 #endif /* HPX_TESTS_E2E_ECHO_SCRIPT_H */

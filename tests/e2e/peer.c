@@ -64,11 +64,11 @@ static void child_exec(
     _exit(127);
 }
 
-void peer_start(peer *out, const peer_options *options, const char *const *argv)
+void peer_start(e2e_peer *out, const peer_options *options, const char *const *argv)
 {
     static const peer_options defaults = {0};
     static char *env[256];
-    *out = (peer){.out = -1};
+    *out = (e2e_peer){.out = -1};
     (void)snprintf(out->name, sizeof(out->name), "%s", argv[0]);
     options = options != NULL ? options : &defaults;
     size_t count = 0;
@@ -91,7 +91,7 @@ void peer_start(peer *out, const peer_options *options, const char *const *argv)
     out->out = pipe_fds[0];
 }
 
-void peer_start_script(peer *out, const char *script, const char *const *args)
+void peer_start_script(e2e_peer *out, const char *script, const char *const *args)
 {
     char path[PEER_PATH_BYTES];
     peer_script(path, script);
@@ -109,7 +109,7 @@ void peer_start_script(peer *out, const char *script, const char *const *args)
 /* ---- Its output ------------------------------------------------------------------------------ */
 
 /* More output into the buffer. False at its end; fails the test at the deadline. */
-static bool peer_read(peer *peer, uint64_t deadline_ms)
+static bool peer_read(e2e_peer *peer, uint64_t deadline_ms)
 {
     assert_true(peer->used < sizeof(peer->buffer));
     const uint64_t now_ms = peer_now_ms();
@@ -131,7 +131,7 @@ static bool peer_read(peer *peer, uint64_t deadline_ms)
     return got > 0;
 }
 
-static const char *peer_line_until(peer *peer, uint64_t deadline_ms)
+static const char *peer_line_until(e2e_peer *peer, uint64_t deadline_ms)
 {
     char *end;
     while ((end = memchr(peer->buffer, '\n', peer->used)) == NULL) {
@@ -148,12 +148,12 @@ static const char *peer_line_until(peer *peer, uint64_t deadline_ms)
     return peer->line;
 }
 
-const char *peer_next_line(peer *peer)
+const char *peer_next_line(e2e_peer *peer)
 {
     return peer_line_until(peer, peer_now_ms() + PEER_DEADLINE_MS);
 }
 
-const char *peer_expect(peer *peer, const char *prefix)
+const char *peer_expect(e2e_peer *peer, const char *prefix)
 {
     const uint64_t deadline_ms = peer_now_ms() + PEER_DEADLINE_MS;
     const size_t size = strlen(prefix);
@@ -167,7 +167,7 @@ const char *peer_expect(peer *peer, const char *prefix)
     }
 }
 
-uint16_t peer_port(peer *peer, const char *prefix)
+uint16_t peer_port(e2e_peer *peer, const char *prefix)
 {
     const unsigned long port = strtoul(peer_expect(peer, prefix), NULL, 10);
     assert_in_range(port, 1, UINT16_MAX);
@@ -176,13 +176,13 @@ uint16_t peer_port(peer *peer, const char *prefix)
 
 /* ---- Its end --------------------------------------------------------------------------------- */
 
-void peer_signal(const peer *peer, int signal)
+void peer_signal(const e2e_peer *peer, int signal)
 {
     assert_true(peer->pid > 0);
     assert_int_equal(kill(peer->pid, signal), 0);
 }
 
-static int peer_reap(peer *peer)
+static int peer_reap(e2e_peer *peer)
 {
     int status = 0;
     while (waitpid(peer->pid, &status, 0) < 0) {
@@ -194,7 +194,7 @@ static int peer_reap(peer *peer)
     return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-int peer_wait(peer *peer)
+int peer_wait(e2e_peer *peer)
 {
     const uint64_t deadline_ms = peer_now_ms() + PEER_DEADLINE_MS;
     for (;;) { /* its output ends when it does, even if nobody wants the output */
@@ -205,7 +205,7 @@ int peer_wait(peer *peer)
     }
 }
 
-void peer_kill(peer *peer)
+void peer_kill(e2e_peer *peer)
 {
     if (peer->pid > 0) {
         (void)kill(peer->pid, SIGKILL);
@@ -215,7 +215,7 @@ void peer_kill(peer *peer)
 
 int peer_run(char *out, size_t out_bytes, const char *const *argv)
 {
-    peer child;
+    e2e_peer child;
     peer_start(&child, NULL, argv);
     const uint64_t deadline_ms = peer_now_ms() + PEER_DEADLINE_MS;
     size_t used = 0;

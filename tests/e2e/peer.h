@@ -22,14 +22,14 @@
 /* Long enough for a loaded machine under a sanitizer; reached only by a failing test. */
 #define PEER_DEADLINE_MS 20000
 
-typedef struct peer {
+typedef struct e2e_peer {
     pid_t pid; /* 0: not running */
     int out;   /* its stdout */
     size_t used;
     char buffer[4 * PEER_LINE_BYTES];
     char line[PEER_LINE_BYTES];
     char name[64];
-} peer;
+} e2e_peer;
 
 typedef struct peer_options {
     int death_signal; /* 0: SIGKILL; another one for programs that have children to stop */
@@ -41,30 +41,30 @@ typedef struct peer_options {
 void peer_script(char path[PEER_PATH_BYTES], const char *name);
 
 /* argv ends with NULL; argv[0] is found by PATH. `options` may be NULL. */
-void peer_start(peer *out, const peer_options *options, const char *const *argv);
+void peer_start(e2e_peer *out, const peer_options *options, const char *const *argv);
 
 /* Starts tests/e2e/servers/SCRIPT with its interpreter (.js: node, .py: HPX_PYTHON). */
-void peer_start_script(peer *out, const char *script, const char *const *args);
+void peer_start_script(e2e_peer *out, const char *script, const char *const *args);
 
 /*
  * The rest of the next line that begins with `prefix` and a blank (or is `prefix`); lines before it
  * are skipped. Valid until the next call. Fails the test at the deadline.
  */
-const char *peer_expect(peer *peer, const char *prefix);
+const char *peer_expect(e2e_peer *peer, const char *prefix);
 
 /* The next line, whatever it is; NULL at the end of the output. */
-const char *peer_next_line(peer *peer);
+const char *peer_next_line(e2e_peer *peer);
 
 /* "listening PORT": the port. */
-uint16_t peer_port(peer *peer, const char *prefix);
+uint16_t peer_port(e2e_peer *peer, const char *prefix);
 
-void peer_signal(const peer *peer, int signal);
+void peer_signal(const e2e_peer *peer, int signal);
 
 /* Waits for its end. Returns the exit status, or 256 + the signal. */
-int peer_wait(peer *peer);
+int peer_wait(e2e_peer *peer);
 
 /* Kills (SIGKILL) and reaps it. A peer that is not running is a no-op. */
-void peer_kill(peer *peer);
+void peer_kill(e2e_peer *peer);
 
 /* Runs a program to its end, output captured (NUL-terminated, cut to size). Returns as wait. */
 int peer_run(char *out, size_t out_bytes, const char *const *argv);

@@ -120,6 +120,51 @@ static void test_query_when_truncated_then_asked_again_over_tcp(void **state)
     resolver_bed_close(&bed);
 }
 
+static void test_query_when_stream_has_much_to_read_then_all_is_read(void **state)
+{
+    (void)state;
+    enum { COUNT = 60 };
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    static ask asks[COUNT];
+    memset(asks, 0, sizeof(asks));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char host[32];
+        snprintf(host, sizeof(host), "tc%u.test", i);
+        resolver_bed_ask(&bed, &asks[i], host, 443, LONG_NS);
+    }
+    while (atomic_load(&bed.server.questions_tcp) == 0) {
+        resolver_bed_turn(&bed);
+    }
+    /* Let most of the answers come before the first is read: they are one edge for the poll, and
+     * more than c-ares gets to read in one go. */
+    while (atomic_load(&bed.server.questions_tcp) < 2 * COUNT) {
+        assert_true(atomic_load(&bed.server.questions) <= 4 * COUNT);
+    }
+    resolver_bed_run(&bed, asks, COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(asks[i].addresses.count, HPXI_ADDRESSES_MAX);
+    }
+    assert_int_equal(atomic_load(&bed.server.questions), 4 * COUNT);
+    resolver_bed_close(&bed);
+}
+
+static void test_start_when_answer_is_known_then_shard_does_not_sleep_on_it(void **state)
+{
+    (void)state;
+    resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    ask a = {0};
+    assert_true(hpxi_wheel_next(&bed.wheel) == UINT64_MAX);
+    resolver_bed_ask(&bed, &a, "localhost", 443, LONG_NS);
+    /* No settle, no completion: the wheel alone delivers, at once. */
+    assert_true(hpxi_wheel_next(&bed.wheel) <= bed.now_ns + HPX_NS_PER_MS);
+    hpxi_wheel_advance(&bed.wheel, bed.now_ns + HPX_NS_PER_MS, UINT32_MAX);
+    assert_addresses(&a, "[::1]:443 127.0.0.1:443");
+    assert_true(hpxi_wheel_next(&bed.wheel) == UINT64_MAX);
+    resolver_bed_close(&bed);
+}
+
 static void test_query_when_it_fails_then_status_and_detail_say_why(void **state)
 {
     (void)state;
@@ -698,6 +743,8 @@ int main(void)
         cmocka_unit_test(test_query_when_answered_then_addresses_interleaved_v6_first),
         cmocka_unit_test(test_query_when_more_addresses_than_fit_then_both_families_stay),
         cmocka_unit_test(test_query_when_truncated_then_asked_again_over_tcp),
+        cmocka_unit_test(test_query_when_stream_has_much_to_read_then_all_is_read),
+        cmocka_unit_test(test_start_when_answer_is_known_then_shard_does_not_sleep_on_it),
         cmocka_unit_test(test_query_when_it_fails_then_status_and_detail_say_why),
         cmocka_unit_test(test_query_when_noise_comes_first_then_answer_still_taken),
         cmocka_unit_test(test_query_when_first_server_is_down_then_second_answers),

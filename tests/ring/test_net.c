@@ -3,8 +3,6 @@
  * Goal: addresses are read strictly and written canonically; the socket calls answer -errno.
  * Method: tables; loopback sockets.
  */
-#include "ring/net.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -12,6 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "ring/net.h"
 #include "tests/ring/ring_bed.h"
 #include "tests/support/test.h"
 
@@ -224,8 +223,7 @@ static void test_datagram_for_the_resolver(void **state)
     assert_int_equal(
         hpxi_net_recvfrom(server, data, sizeof(data), 0, &from.u.any, &from.size), -EAGAIN);
     assert_int_equal(hpxi_net_sendv(client, &part, 1), 1);
-    assert_int_equal(
-        hpxi_net_recvfrom(server, data, sizeof(data), 0, &from.u.any, &from.size), 1);
+    assert_int_equal(hpxi_net_recvfrom(server, data, sizeof(data), 0, &from.u.any, &from.size), 1);
     assert_int_equal(from.u.any.sa_family, AF_INET);
     close(server);
     close(client);

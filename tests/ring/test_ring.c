@@ -4,8 +4,6 @@
  * Method: loopback sockets, tiny queues and slot counts. A case that ends cleanly checks that no
  * operation is in flight and that every slot is home (ring_bed_fini). Misuse is tried in a child.
  */
-#include "ring/ring.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,6 +13,7 @@
 
 #include <hpx/system.h>
 
+#include "ring/ring.h"
 #include "tests/ring/ring_bed.h"
 #include "tests/support/test.h"
 

@@ -17,22 +17,37 @@
 #define TOKEN(op, index) hpxi_token_make(HPXI_OP_##op, 7, (index))
 
 int __real_io_uring_enter2(
-    unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags, void *argument, size_t size);
+    unsigned int fd,
+    unsigned int submit,
+    unsigned int wait,
+    unsigned int flags,
+    void *argument,
+    size_t size);
 int __wrap_io_uring_enter2(
-    unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags, void *argument, size_t size);
+    unsigned int fd,
+    unsigned int submit,
+    unsigned int wait,
+    unsigned int flags,
+    void *argument,
+    size_t size);
 
 typedef struct fault {
-    int refuse;       /* -errno to answer while submitting, 0 = do not */
-    uint32_t times;   /* for so many enters that submit */
-    bool always;      /* also for enters that submit nothing */
-    uint32_t part;    /* entries to let through first */
+    int refuse;     /* -errno to answer while submitting, 0 = do not */
+    uint32_t times; /* for so many enters that submit */
+    bool always;    /* also for enters that submit nothing */
+    uint32_t part;  /* entries to let through first */
 } fault;
 
 static fault script;
 static uint32_t refused;
 
 int __wrap_io_uring_enter2(
-    unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags, void *argument, size_t size)
+    unsigned int fd,
+    unsigned int submit,
+    unsigned int wait,
+    unsigned int flags,
+    void *argument,
+    size_t size)
 {
     const bool hit = script.refuse != 0 && script.times != 0 && (submit != 0 || script.always);
     if (!hit) {
@@ -148,23 +163,28 @@ static void test_enter_when_it_fails_for_good_then_the_error_is_returned(void **
     ring_bed_fini(&bed);
 }
 
-/* The deadline passes with an operation the kernel does not give back: its memory is not freed. */
-static void test_free_when_kernel_never_answers_then_slots_are_leaked(void **state)
+static void free_unanswered(void *ctx)
 {
-    (void)state;
+    (void)ctx;
     ring_bed bed;
     int ends[2];
     script = (fault){0};
     ring_bed_init(&bed, &config_small);
     bed_pair(ends);
     hpxi_ring_recv(bed.ring, TOKEN(RECV, 1), ends[0]);
-    assert_int_equal(hpxi_ring_turn(bed.ring), 0);
+    hpxi_ring_turn(bed.ring);
     script = (fault){.refuse = -EBUSY, .times = UINT32_MAX, .always = true};
     hpxi_ring_free(bed.ring, 0);
-    script = (fault){0};
-    assert_int_equal(bed.fa.live, 2); /* the slots and the buffer ring, and nothing else */
-    close(ends[0]);
-    close(ends[1]);
+    _exit((int)bed.fa.live);
+}
+
+/* The deadline passes with an operation the kernel does not give back: its memory is not freed. In
+ * a child, because a leak is what is wanted. */
+static void test_free_when_kernel_never_answers_then_slots_are_leaked(void **state)
+{
+    (void)state;
+    const int status = bed_child(free_unanswered, NULL);
+    assert_int_equal(status, 2 << 8); /* the slots and the buffer ring, and nothing else */
 }
 
 int main(void)

@@ -90,6 +90,8 @@ static void test_spsc_init_when_done_then_empty_and_isolated(void **state)
     assert_int_equal(ring.bytes_max, RING_BYTES / 4);
     assert_int_equal((uintptr_t)&ring.producer % HPXI_ISOLATE, 0);
     assert_int_equal((uintptr_t)&ring.consumer % HPXI_ISOLATE, 0);
+    assert_true((uint8_t *)&ring.producer.tail_claimed - (uint8_t *)&ring.producer >= HPXI_ISOLATE);
+    assert_true((uint8_t *)&ring.consumer.head_taken - (uint8_t *)&ring.consumer >= HPXI_ISOLATE);
     assert_null(hpxi_spsc_peek(&ring));
     assert_true(hpxi_spsc_is_empty_sc(&ring));
     assert_false(hpxi_spsc_has_unpublished(&ring));

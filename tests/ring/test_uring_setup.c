@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: where io_uring is refused, the engine's start says why and what to type, and takes no other
- * road. Method: a child forbids itself what a container or an administrator would (a seccomp filter,
- * a sysctl, a memory limit), makes a ring and sends the error back through a pipe.
+ * road. Method: a child forbids itself what a container or an administrator would (a seccomp
+ * filter, a sysctl, a memory limit), makes a ring and sends the error back through a pipe.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -123,8 +123,7 @@ static bool try(attempt with, hpx_error *out)
 static void expect_detail(const hpx_error *error, hpx_status status, const char *words)
 {
     if (error->status != status || strstr(error->detail, words) == NULL) {
-        fail_msg(
-            "want %d and \"%s\", have %d: %s", status, words, error->status, error->detail);
+        fail_msg("want %d and \"%s\", have %d: %s", status, words, error->status, error->detail);
     }
     assert_int_equal(error->stage, HPX_STAGE_CONFIG);
     assert_true(strlen(error->detail) < sizeof(error->detail) - 1); /* not cut off */
@@ -228,8 +227,7 @@ static void test_explain_when_called_for_each_error_then_fits(void **state)
     (void)state;
     for (int result = -1; result > -140; result--) {
         hpx_error error;
-        const hpx_status status =
-            hpxi_uring_explain(result, "io_uring_register(PROBE)", &error);
+        const hpx_status status = hpxi_uring_explain(result, "io_uring_register(PROBE)", &error);
         assert_true(status < 0);
         expect_detail(&error, status, "io_uring_register(PROBE)");
         assert_int_equal(error.os_errno, -result);

@@ -66,6 +66,8 @@ static const answer_row rows[] = {
         SWITCHING "Upgrade:\t websocket \t\r\nConnection:Upgrade\r\nSec-WebSocket-Accept: \t"
         RFC_ACCEPT "  \r\n" END),
     OK("connection_list", SWITCHING UPGRADE "Connection: keep-alive, Upgrade\r\n" ACCEPT END),
+    OK("connection_list_other_order",
+        SWITCHING UPGRADE "Connection: Upgrade, keep-alive\r\n" ACCEPT END),
     OK("connection_list_with_empty_elements",
         SWITCHING UPGRADE "Connection: ,, upgrade ,\r\n" ACCEPT END),
     OK("connection_twice", SWITCHING UPGRADE "Connection: keep-alive\r\n" CONNECTION ACCEPT END),
@@ -364,6 +366,24 @@ static void test_answer_check_when_nothing_offered_then_subprotocol_is_refused(v
     hpxi_ws_head_fini(&head);
 }
 
+/* Location matters in a redirect only: elsewhere it may be anything. */
+static void test_answer_check_when_no_redirect_then_location_is_not_told(void **state)
+{
+    (void)state;
+    static const char bytes[] = "HTTP/1.1 401 Unauthorized\r\nLocation: nowhere\r\n\r\n";
+    failing_allocator fa = FAILING_ALLOCATOR_NEVER;
+    const hpx_allocator allocator = fa_allocator(&fa);
+    const hpxi_ws_request_config request = request_config();
+    hpxi_ws_head head;
+    hpxi_ws_answer answer;
+    hpx_error error;
+    hpxi_ws_head_init(&head, HPXI_WS_ROLE_CLIENT, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, &allocator);
+    assert_int_equal(feed_cut(&head, bytes, sizeof(bytes) - 1, 0, &error).status, 1);
+    assert_int_equal(hpxi_ws_answer_check(&head, &request, &answer, &error), HPX_E_UPGRADE_STATUS);
+    assert_string_equal(error.detail, "the server answered 401 \"Unauthorized\"");
+    hpxi_ws_head_fini(&head);
+}
+
 /* The accept value depends on the nonce: each bit of it counts. */
 static void test_answer_check_when_nonce_differs_in_one_bit_then_refused(void **state)
 {
@@ -414,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_answer_check_when_cut_anywhere_then_same_outcome),
         cmocka_unit_test(test_answer_check_when_no_error_wanted_then_same_status),
         cmocka_unit_test(test_answer_check_when_nothing_offered_then_subprotocol_is_refused),
+        cmocka_unit_test(test_answer_check_when_no_redirect_then_location_is_not_told),
         cmocka_unit_test(test_answer_check_when_nonce_differs_in_one_bit_then_refused),
         cmocka_unit_test(test_answer_check_when_subprotocol_is_long_then_copy_is_cut),
     };

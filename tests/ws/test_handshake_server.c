@@ -89,6 +89,8 @@ static const offer_row rows[] = {
         "/", "other.example"),
     CHOSEN("subprotocol_our_order_wins",
            GOOD "Sec-WebSocket-Protocol: chat, soap, v2.json\r\n" END, "v2.json"),
+    CHOSEN("subprotocol_our_order_is_theirs",
+           GOOD "Sec-WebSocket-Protocol: v2.json, chat\r\n" END, "v2.json"),
     CHOSEN("subprotocol_over_two_fields",
            GOOD "Sec-WebSocket-Protocol: soap\r\nsec-websocket-protocol: chat\r\n" END, "chat"),
     CHOSEN("subprotocol_no_match", GOOD "Sec-WebSocket-Protocol: soap, Chat\r\n" END, NULL),
@@ -106,6 +108,7 @@ static const offer_row rows[] = {
     BAD("space_after_version", "GET / HTTP/1.1 \r\n" HOST REST END, FEED_MALFORMED, "at byte 17"),
     BAD("lower_case_http", "GET / http/1.1\r\n" HOST REST END, FEED_MALFORMED, "request line"),
     BAD("two_spaces", "GET  /chat HTTP/1.1\r\n" HOST REST END, 400, "not HTTP/1.1"),
+    BAD("two_spaces_before_version", "GET /chat  HTTP/1.1\r\n" HOST REST END, 400, "not HTTP/1.1"),
     BAD("no_target", "GET HTTP/1.1\r\n" HOST REST END, 400, "not a request line: \"GET HTTP/1.1\""),
     BAD("space_in_target", "GET /a b HTTP/1.1\r\n" HOST REST END, 400, "not HTTP/1.1 but \"b HTTP"),
     BAD("tab_in_target", "GET /a\tb HTTP/1.1\r\n" HOST REST END, 400, "bad byte in request target"),
@@ -123,7 +126,8 @@ static const offer_row rows[] = {
 
     /* Host */
     BAD("no_host", GET REST END, 400, "no Host"),
-    BAD("two_hosts", GET HOST HOST REST END, 400, "more than one Host \"server.example.com\""),
+    BAD("two_hosts", GET HOST "Host: b\r\n" REST END, 400,
+        "more than one Host \"server.example.com\""),
     BAD("host_empty", GET "Host:\r\n" REST END, 400, "bad Host \"\""),
     BAD("host_user", GET "Host: u@a\r\n" REST END, 400, "bad Host \"u@a\""),
     BAD("host_path", GET "Host: a/b\r\n" REST END, 400, "bad Host"),
@@ -157,6 +161,8 @@ static const offer_row rows[] = {
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA\r\n" END, 400, "not base64 of 16 bytes"),
     BAD("key_url_alphabet", GET HOST UPGRADE CONNECTION VERSION
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAA-_A==\r\n" END, 400, "not base64 of 16 bytes"),
+    BAD("key_and_more", GET HOST UPGRADE CONNECTION VERSION
+        "Sec-WebSocket-Key: " RFC_KEY "AAAA\r\n" END, 400, "not base64 of 16 bytes"),
     BAD("key_with_space", GET HOST UPGRADE CONNECTION VERSION
         "Sec-WebSocket-Key: AAAAAAAAAAA AAAAAAAAAA==\r\n" END, 400, "not base64 of 16 bytes"),
     BAD("key_padding_inside", GET HOST UPGRADE CONNECTION VERSION
