@@ -27,9 +27,10 @@ typedef struct hpxi_url {
 
 /*
  * Parse. User info and fragments are refused (RFC 6455 3), so are spaces, control bytes, non-ASCII
- * bytes, bad percent-escapes, empty or over-long labels, ports outside 1..65535, IPv6 zones. A
- * scheme other than ws/wss (http/https included) is refused by name. HPX_OK, or HPX_E_URL with
- * error->detail saying what and at which byte.
+ * bytes, bad percent-escapes, empty or over-long labels (so also a trailing dot), hosts that end in
+ * a number and are no IPv4 address, ports outside 1..65535, IPv6 zones. A scheme other than ws/wss
+ * (http/https included) is refused by name. HPX_OK, or HPX_E_URL with error->detail saying what and
+ * at which offset.
  */
 hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error);
 

@@ -35,8 +35,9 @@ typedef struct hpxi_ws_request_config {
 
 /*
  * Check every string (token names; no CR, LF, NUL or other control bytes; no leading or trailing
- * white space in values; none of the fields that the handshake itself sets) without writing.
- * HPX_OK or HPX_E_INVALID with error->detail naming the string.
+ * white space in values; none of the fields that the handshake itself sets or that would announce a
+ * body) without writing. HPX_OK or HPX_E_INVALID with error->detail naming the string, but not
+ * showing it: it may be a credential.
  */
 hpx_status hpxi_ws_request_check(const hpxi_ws_request_config *config, hpx_error *error);
 

@@ -244,6 +244,34 @@ static void server_on_udp(dns_server *server)
     sendto(server->udp, out.bytes, out.size, 0, (struct sockaddr *)&from, from_size);
 }
 
+/* Written in pieces, the first of them half of the length. False when the client is gone. */
+static bool server_send_tcp(dns_server *server, int client, const uint8_t *bytes, size_t size)
+{
+    const uint32_t hold = atomic_load(&server->hold);
+    if (hold != 0) {
+        CHECK(server->held_size + size <= sizeof(server->held));
+        memcpy(server->held + server->held_size, bytes, size);
+        server->held_size += size;
+        if (++server->held_count < hold) {
+            return true;
+        }
+        const ssize_t all = (ssize_t)server->held_size;
+        server->held_size = 0;
+        server->held_count = 0;
+        return send(client, server->held, (size_t)all, MSG_NOSIGNAL) == all;
+    }
+    for (size_t at = 0; at < size;) {
+        const size_t left = size - at;
+        const size_t piece = at == 0 ? 1 : 100;
+        const ssize_t sent = send(client, bytes + at, left < piece ? left : piece, MSG_NOSIGNAL);
+        if (sent <= 0) {
+            return false;
+        }
+        at += (size_t)sent;
+    }
+    return true;
+}
+
 /* One question; the client is gone when it says so, or stops in the middle. */
 static bool server_on_tcp(dns_server *server, int client)
 {
@@ -266,16 +294,7 @@ static bool server_on_tcp(dns_server *server, int client)
     framed[0] = (uint8_t)(out.size >> 8);
     framed[1] = (uint8_t)out.size;
     memcpy(framed + 2, out.bytes, out.size);
-    for (size_t at = 0; at < out.size + 2;) {
-        const size_t left = out.size + 2 - at;
-        const size_t piece = at == 0 ? 1 : 100;
-        const ssize_t sent = send(client, framed + at, left < piece ? left : piece, MSG_NOSIGNAL);
-        if (sent <= 0) {
-            return false;
-        }
-        at += (size_t)sent;
-    }
-    return true;
+    return server_send_tcp(server, client, framed, out.size + 2);
 }
 
 static void server_accept(dns_server *server)

@@ -39,6 +39,7 @@ struct dns_server {
     uint16_t port;
     _Atomic uint32_t questions;     /* over UDP and TCP */
     _Atomic uint32_t questions_tcp; /* of these, over TCP */
+    _Atomic uint32_t hold;          /* keep TCP answers back until there are that many; 0: do not */
     int udp;
     int tcp;
     int stop; /* eventfd */
@@ -47,6 +48,9 @@ struct dns_server {
     uint32_t client_count;
     dns_delayed delayed[DNS_SERVER_DELAYED_MAX];
     uint32_t delayed_count;
+    uint8_t held[64 * 1024];
+    size_t held_size;
+    uint32_t held_count;
 };
 
 void dns_server_start(dns_server *server);

@@ -44,7 +44,7 @@ static void test_query_when_answer_is_known_then_no_question(void **state)
         {"a.b.localhost", "[::1]:443 127.0.0.1:443"},
         {"x.LOCALHOST.", "[::1]:443 127.0.0.1:443"},
     };
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 16);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         ask a;
@@ -59,7 +59,7 @@ static void test_query_when_answer_is_known_then_no_question(void **state)
 static void test_query_when_answered_then_addresses_interleaved_v6_first(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 16);
     ask a;
     resolver_bed_resolve(&bed, &a, "a.test");
@@ -77,7 +77,7 @@ static void test_query_when_answered_then_addresses_interleaved_v6_first(void **
 static void test_query_when_more_addresses_than_fit_then_both_families_stay(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     ask a;
     resolver_bed_resolve(&bed, &a, "many.test"); /* AAAA does not fit 512 bytes, but is sent */
@@ -93,7 +93,7 @@ static void test_query_when_more_addresses_than_fit_then_both_families_stay(void
 static void test_query_when_truncated_then_asked_again_over_tcp(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     ask asks[3] = {0};
     resolver_bed_ask(&bed, &asks[0], "tc1.test", 1, LONG_NS);
@@ -123,23 +123,18 @@ static void test_query_when_truncated_then_asked_again_over_tcp(void **state)
 static void test_query_when_stream_has_much_to_read_then_all_is_read(void **state)
 {
     (void)state;
-    enum { COUNT = 60 };
-    resolver_bed bed;
+    enum { COUNT = 40 };
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
+    /* All answers come at once: one edge for the poll, and more than c-ares gets to read in one go
+     * (twice per message). */
+    atomic_store(&bed.server.hold, 2 * COUNT);
     static ask asks[COUNT];
     memset(asks, 0, sizeof(asks));
     for (uint32_t i = 0; i < COUNT; i++) {
         char host[32];
         snprintf(host, sizeof(host), "tc%u.test", i);
         resolver_bed_ask(&bed, &asks[i], host, 443, LONG_NS);
-    }
-    while (atomic_load(&bed.server.questions_tcp) == 0) {
-        resolver_bed_turn(&bed);
-    }
-    /* Let most of the answers come before the first is read: they are one edge for the poll, and
-     * more than c-ares gets to read in one go. */
-    while (atomic_load(&bed.server.questions_tcp) < 2 * COUNT) {
-        assert_true(atomic_load(&bed.server.questions) <= 4 * COUNT);
     }
     resolver_bed_run(&bed, asks, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
@@ -152,7 +147,7 @@ static void test_query_when_stream_has_much_to_read_then_all_is_read(void **stat
 static void test_start_when_answer_is_known_then_shard_does_not_sleep_on_it(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     ask a = {0};
     assert_true(hpxi_wheel_next(&bed.wheel) == UINT64_MAX);
@@ -178,7 +173,7 @@ static void test_query_when_it_fails_then_status_and_detail_say_why(void **state
         {"malformed.test", HPX_E_DNS_FAILED},
         {"two..dots", HPX_E_DNS_FAILED},
     };
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 16);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         for (int again = 0; again < 2; again++) { /* failures are not cached */
@@ -196,7 +191,7 @@ static void test_query_when_it_fails_then_status_and_detail_say_why(void **state
 static void test_query_when_noise_comes_first_then_answer_still_taken(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     ask a;
     assert_int_equal(resolver_bed_resolve(&bed, &a, "noise.test"), 2);
@@ -207,7 +202,7 @@ static void test_query_when_noise_comes_first_then_answer_still_taken(void **sta
 static void test_query_when_first_server_is_down_then_second_answers(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     hpxi_resolver_free(bed.resolver);
     /* Nothing listens on the discard port of another loopback address. */
@@ -229,7 +224,7 @@ static void test_query_when_first_server_is_down_then_second_answers(void **stat
 static void test_query_when_never_answered_then_timeout_at_its_deadline(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     static const uint64_t timeouts_ms[] = {0, 1, 20, 150};
     ask asks[COUNT_OF(timeouts_ms)] = {0};
@@ -258,7 +253,7 @@ static void test_query_when_never_answered_then_timeout_at_its_deadline(void **s
 static void test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     ask asks[2] = {0};
     resolver_bed_turn(&bed);
@@ -289,7 +284,7 @@ static void test_cache_when_ttl_passes_then_asked_again(void **state)
         {"cname.test", 10},          /* the smallest of all records */
         {"both.test", 300},
     };
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 16);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         ask first;
@@ -313,7 +308,7 @@ static void test_cache_when_ttl_passes_then_asked_again(void **state)
 static void test_cache_when_hit_then_case_ignored_and_port_is_the_asker_s(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 16);
     ask a;
     assert_int_equal(resolver_bed_resolve(&bed, &a, "A.Test"), 2);
@@ -331,7 +326,7 @@ static void test_cache_when_hit_then_case_ignored_and_port_is_the_asker_s(void *
 static void test_cache_when_full_then_least_recently_used_leaves(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 2);
     ask a;
     assert_int_equal(resolver_bed_resolve(&bed, &a, "p1.test"), 2);
@@ -347,7 +342,7 @@ static void test_cache_when_full_then_least_recently_used_leaves(void **state)
 static void test_query_when_name_is_being_asked_then_answer_shared(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     ask asks[4] = {0};
     resolver_bed_ask(&bed, &asks[0], "slow.test", 1, LONG_NS);
@@ -370,7 +365,7 @@ static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
 {
     (void)state;
     enum { COUNT = 200 };
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 256);
     static ask asks[COUNT];
     memset(asks, 0, sizeof(asks));
@@ -397,7 +392,7 @@ static void test_query_when_too_many_names_then_fails_later_and_others_live(void
 {
     (void)state;
     enum { COUNT = HPXI_RESOLVER_LOOKUPS_MAX + 20 };
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     static ask asks[COUNT];
     memset(asks, 0, sizeof(asks));
@@ -423,7 +418,7 @@ static void test_query_when_too_many_names_then_fails_later_and_others_live(void
 static void test_query_when_no_memory_for_lookup_then_fails_later(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     bed.memory.fail_at = bed.memory.count;
     ask a;
@@ -459,7 +454,7 @@ static void test_cancel_when_at_any_moment_then_silence(void **state)
         "localhost", "a.test", "slow.test", "tc1.test", "nx.test", "silent.test", "two..dots"};
     for (size_t i = 0; i < COUNT_OF(hosts); i++) {
         for (int turns = 0; turns < 12; turns++) {
-            resolver_bed bed;
+            static resolver_bed bed;
             resolver_bed_open(&bed, 4);
             cancel_after(&bed, hosts[i], turns);
             for (int more = 0; more < 3; more++) {
@@ -477,7 +472,7 @@ static void test_cancel_when_at_any_moment_then_silence(void **state)
 static void test_cancel_when_lookup_goes_on_then_answer_fills_the_cache(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 4);
     cancel_after(&bed, "slow.test", 1);
     resolver_bed_idle(&bed, 4 * DNS_SERVER_SLOW_MS * HPX_NS_PER_MS);
@@ -502,7 +497,7 @@ static void test_cancel_when_from_another_s_callback_then_silence(void **state)
     static const char *const hosts[][2] = {
         {"localhost", "localhost"}, {"slow.test", "slow.test"}, {"127.0.0.1", "::1"}};
     for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        resolver_bed bed;
+        static resolver_bed bed;
         resolver_bed_open(&bed, 4);
         ask asks[3] = {0};
         asks[0].then = then_cancel_other;
@@ -530,7 +525,7 @@ static void test_start_when_from_its_own_callback_then_called_in_a_later_turn(vo
     (void)state;
     static const char *const hosts[] = {"localhost", "ttl300.test", "ttl0.test", "nx.test", "a..b"};
     for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        resolver_bed bed;
+        static resolver_bed bed;
         resolver_bed_open(&bed, 4);
         ask a = {.then = then_ask_again};
         char host[32];
@@ -559,7 +554,7 @@ static void test_callback_when_it_frees_its_query_then_nothing_touches_it(void *
     (void)state;
     static const char *const hosts[] = {"localhost", "a.test", "nx.test", "silent.test"};
     for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        resolver_bed bed;
+        static resolver_bed bed;
         resolver_bed_open(&bed, 4);
         uint32_t freed = 0;
         for (int n = 0; n < 3; n++) {
@@ -588,7 +583,7 @@ static void test_free_when_queries_are_active_then_no_callback_and_nothing_left(
         "silent.test", "silent2.test", "tc1.test", "slow.test", "localhost", "a.test"};
     hpxi_resolver_free(NULL);
     for (int turns = 0; turns < 8; turns++) {
-        resolver_bed bed;
+        static resolver_bed bed;
         resolver_bed_open(&bed, 4);
         ask asks[COUNT_OF(hosts)] = {0};
         uint32_t called[COUNT_OF(hosts)];
@@ -640,7 +635,7 @@ static void test_new_when_servers_are_no_addresses_then_invalid(void **state)
          "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11",
          HPX_E_INVALID},
     };
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const hpxi_resolver_config config = {
@@ -685,7 +680,7 @@ static void new_scenario(hpx_allocator allocator, bool expect_success)
 static void test_new_when_any_allocation_fails_then_no_leak(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 0);
     scenario_bed = &bed;
     fa_exhaust(new_scenario);
@@ -705,7 +700,7 @@ static void write_hosts(const resolver_bed *bed, const char *text)
 static void test_hosts_file_when_it_changes_then_seen_within_a_second(void **state)
 {
     (void)state;
-    resolver_bed bed;
+    static resolver_bed bed;
     resolver_bed_open(&bed, 16);
     ask a;
     assert_int_equal(resolver_bed_resolve(&bed, &a, "a.test"), 2);
