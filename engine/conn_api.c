@@ -8,6 +8,14 @@
 #include "engine/engine.h"
 #include "engine/error.h"
 
+/* Between turns the shard's clock stands: a deadline set now has to count from now. */
+static void api_refresh_clock(hpx_shard *shard)
+{
+    if (!shard->owner.in_turn) {
+        shard->owner.now_ns = hpxi_clock_now(&shard->owner.clock);
+    }
+}
+
 hpx_status hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out,
                              hpx_error *error)
 {
@@ -42,6 +50,7 @@ hpx_status hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_
         hpxi_spec_free(spec);
         return status;
     }
+    api_refresh_clock(shard);
     hpxi_conn_start(conn);
     *out = conn;
     return HPX_OK;
@@ -73,6 +82,7 @@ hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
         || !hpxi_utf8_check(reason.data, reason.size)) {
         return HPX_E_INVALID;
     }
+    api_refresh_clock(conn->shard);
     hpxi_conn_close(conn, sent, reason);
     return HPX_OK;
 }

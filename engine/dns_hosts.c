@@ -140,8 +140,7 @@ static bool hosts_read(hpxi_dns_hosts *hosts, FILE *file)
         return true;
     }
     hosts->names_bytes = room * sizeof(hpxi_dns_hosts_name);
-    hosts->names =
-        hpxi_alloc(hosts->allocator, hosts->names_bytes, _Alignof(hpxi_dns_hosts_name));
+    hosts->names = hpxi_alloc(hosts->allocator, hosts->names_bytes, _Alignof(hpxi_dns_hosts_name));
     if (hosts->names == NULL) {
         hosts->names_bytes = 0;
         hosts_clear(hosts);
@@ -184,8 +183,8 @@ void hpxi_dns_hosts_refresh(hpxi_dns_hosts *hosts, uint64_t now_ns)
     fclose(file);
 }
 
-const hpxi_address *hpxi_dns_hosts_next(
-    const hpxi_dns_hosts *hosts, const char *name, uint32_t *cursor)
+const hpxi_address *
+hpxi_dns_hosts_next(const hpxi_dns_hosts *hosts, const char *name, uint32_t *cursor)
 {
     HPX_ASSERT(*cursor <= hosts->name_count);
     while (*cursor < hosts->name_count) {

@@ -27,8 +27,8 @@ typedef struct hpxi_dns_hosts_name {
 typedef struct hpxi_dns_hosts {
     const hpx_allocator *allocator;
     const char *path;
-    uint64_t check_ns;    /* no look at the file before this time */
-    struct stat seen;     /* of the file that the names are from; zero: none */
+    uint64_t check_ns; /* no look at the file before this time */
+    struct stat seen;  /* of the file that the names are from; zero: none */
     char *text;
     size_t text_bytes;
     hpxi_dns_hosts_name *names;
@@ -37,8 +37,7 @@ typedef struct hpxi_dns_hosts {
 } hpxi_dns_hosts;
 
 /* `path` and `allocator` are borrowed until _fini(). Reads nothing yet. */
-void hpxi_dns_hosts_init(
-    hpxi_dns_hosts *hosts, const char *path, const hpx_allocator *allocator);
+void hpxi_dns_hosts_init(hpxi_dns_hosts *hosts, const char *path, const hpx_allocator *allocator);
 void hpxi_dns_hosts_fini(hpxi_dns_hosts *hosts);
 
 /* Read the file if it is new or has changed since it was last looked at, a second ago or more. A
@@ -47,7 +46,7 @@ void hpxi_dns_hosts_refresh(hpxi_dns_hosts *hosts, uint64_t now_ns);
 
 /* The addresses of `name` (lower case) one after the other, in the file's order, then NULL.
  * `*cursor` starts at 0. Borrowed until the next refresh. */
-const hpxi_address *hpxi_dns_hosts_next(
-    const hpxi_dns_hosts *hosts, const char *name, uint32_t *cursor);
+const hpxi_address *
+hpxi_dns_hosts_next(const hpxi_dns_hosts *hosts, const char *name, uint32_t *cursor);
 
 #endif /* HPXI_DNS_HOSTS_H */

@@ -90,8 +90,7 @@ static int sockets_close(ares_socket_t fd, void *user)
     if (entry->polled) {
         hpxi_ring_cancel(sockets->ring, sockets_token(sockets, entry));
     }
-    *entry = (hpxi_dns_socket){
-        .fd = -1, .generation = entry->generation, .polled = entry->polled};
+    *entry = (hpxi_dns_socket){.fd = -1, .generation = entry->generation, .polled = entry->polled};
     const int result = hpxi_net_close(fd);
     if (result < 0) {
         errno = -result;
@@ -100,8 +99,8 @@ static int sockets_close(ares_socket_t fd, void *user)
     return 0;
 }
 
-static int sockets_connect(
-    ares_socket_t fd, const struct sockaddr *address, ares_socklen_t size, void *user)
+static int
+sockets_connect(ares_socket_t fd, const struct sockaddr *address, ares_socklen_t size, void *user)
 {
     HPX_DASSERT(sockets_find(user, fd) != NULL);
     (void)user;

@@ -5,9 +5,10 @@
  * Role      Hands c-ares its socket functions and its socket-state callback, and gives c-ares the
  *           sockets that have become ready. Knows nothing of names and answers.
  * Threads   The shard's.
- * Memory    A fixed table. An entry is taken when c-ares makes a socket. When c-ares closes it the
- *           poll is cancelled and the descriptor closed at once, but the entry is free again only
- *           after the poll's final completion:
+ * Memory    A fixed table: c-ares 1.18 has two sockets per name server, newer versions one for each
+ *           question that is asked again after a timeout. An entry is taken when c-ares makes a
+ *           socket. When c-ares closes it the poll is cancelled and the descriptor closed at once,
+ *           but the entry is free again only after the poll's final completion:
  *
  *             free -> open -> polled -> closed, final completion awaited -> free
  *                      |         ^ |

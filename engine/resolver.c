@@ -6,8 +6,10 @@
  * asked, and is what c-ares holds: it outlives its queries if they are cancelled or time out, and
  * its answer then only fills the cache. Any number of queries wait for one lookup.
  *
- *   FREE -> ASKED -> DONE -> FREE     asked: c-ares calls back, exactly once
- *      \------------/                 known at once: hosts file, cache, localhost, numeric
+ *   FREE -> WAITING -> ASKED -> DONE -> FREE    asked: c-ares calls back, exactly once
+ *    | |                 | |     |
+ *    | \---- room -------/ |     |
+ *    \--- known at once ---------/               hosts file, cache, localhost, numeric
  *
  * Nothing is called back from inside c-ares or hpxi_query_start(): lookups that are done wait in a
  * list until hpxi_resolver_settle(), _completion() or the timer delivers them.
@@ -30,16 +32,22 @@
 
 #define TTL_S_MAX         3600 /* a changed address is noticed within the hour, whatever its TTL */
 #define SERVERS_BYTES_MAX 512u
-#define DNS_PORT          53u
+
+/* Names that c-ares has at a time. Each has two answers, and 277 fill a socket's receive buffer of
+ * Linux' default size: one that is lost costs TRY_TIMEOUT_MS. */
+#define ASKED_MAX 100u
+
+#define DNS_PORT 53u
 
 typedef enum lookup_state {
-    LOOKUP_FREE,  /* in the free list */
-    LOOKUP_ASKED, /* c-ares will call back */
-    LOOKUP_DONE,  /* in the done list, with its result */
+    LOOKUP_FREE,    /* in the free list */
+    LOOKUP_WAITING, /* in the waiting list: c-ares has ASKED_MAX others */
+    LOOKUP_ASKED,   /* c-ares will call back */
+    LOOKUP_DONE,    /* in the done list, with its result */
 } lookup_state;
 
 typedef struct lookup {
-    struct lookup *next; /* of the free or the done list */
+    struct lookup *next; /* of the free, the waiting or the done list */
     hpxi_resolver *resolver;
     lookup_state state;
     uint32_t index;
@@ -60,7 +68,10 @@ struct hpxi_resolver {
     lookup *free;
     lookup *done_first;
     lookup *done_last;
+    lookup *waiting_first;
+    lookup *waiting_last;
     uint32_t lookup_count;
+    uint32_t asked_count;
     bool delivering; /* a callback is running */
     bool freeing;
     hpxi_dns_hosts hosts;
@@ -185,8 +196,8 @@ static void lookup_finish(lookup *entry, hpx_status status)
     resolver->done_last = entry;
 }
 
-__attribute__((format(printf, 2, 3))) static void lookup_detail(
-    lookup *entry, const char *format, ...);
+__attribute__((format(printf, 2, 3))) static void
+lookup_detail(lookup *entry, const char *format, ...);
 
 static void lookup_detail(lookup *entry, const char *format, ...)
 {
@@ -331,12 +342,14 @@ static hpx_status resolver_status(int ares_status)
 }
 
 /* c-ares' callback: exactly once per lookup asked, perhaps from inside ares_getaddrinfo(). */
-static void resolver_on_answer(
-    void *user, int ares_status, int timeouts, struct ares_addrinfo *answer)
+static void
+resolver_on_answer(void *user, int ares_status, int timeouts, struct ares_addrinfo *answer)
 {
     lookup *entry = user;
     hpxi_resolver *resolver = entry->resolver;
     HPX_ASSERT(entry->state == LOOKUP_ASKED);
+    HPX_ASSERT(resolver->asked_count != 0);
+    resolver->asked_count--;
     (void)timeouts;
     families found = {0};
     int64_t ttl_s = 0;
@@ -361,12 +374,56 @@ static void resolver_on_answer(
     lookup_finish(entry, HPX_OK);
 }
 
-static lookup *resolver_find_asked(hpxi_resolver *resolver, const char *name)
+static void lookup_ask(lookup *entry)
+{
+    hpxi_resolver *resolver = entry->resolver;
+    HPX_ASSERT(entry->state == LOOKUP_FREE || entry->state == LOOKUP_WAITING);
+    static const struct ares_addrinfo_hints hints = {
+        .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC};
+    entry->state = LOOKUP_ASKED;
+    resolver->asked_count++;
+    ares_getaddrinfo(resolver->channel, entry->host, NULL, &hints, resolver_on_answer, entry);
+    HPX_ASSERT(entry->state == LOOKUP_ASKED || entry->state == LOOKUP_DONE);
+}
+
+static void lookup_wait(lookup *entry)
+{
+    hpxi_resolver *resolver = entry->resolver;
+    HPX_ASSERT(entry->state == LOOKUP_FREE);
+    HPX_DASSERT(entry->next == NULL);
+    entry->state = LOOKUP_WAITING;
+    if (resolver->waiting_first == NULL) {
+        resolver->waiting_first = entry;
+    } else {
+        resolver->waiting_last->next = entry;
+    }
+    resolver->waiting_last = entry;
+}
+
+/* Ask what waits, as far as there is room, and if somebody still wants it. */
+static void resolver_ask_waiting(hpxi_resolver *resolver)
+{
+    HPX_DASSERT(resolver->asked_count <= ASKED_MAX);
+    while (resolver->waiting_first != NULL && resolver->asked_count < ASKED_MAX) {
+        lookup *entry = resolver->waiting_first;
+        resolver->waiting_first = entry->next;
+        entry->next = NULL;
+        HPX_ASSERT(entry->state == LOOKUP_WAITING);
+        if (queries_empty(&entry->queries)) {
+            lookup_give(entry);
+        } else {
+            lookup_ask(entry);
+        }
+    }
+}
+
+static lookup *resolver_find_shared(hpxi_resolver *resolver, const char *name)
 {
     HPX_DASSERT(resolver->lookup_count <= HPXI_RESOLVER_LOOKUPS_MAX);
     for (uint32_t i = 0; i < resolver->lookup_count; i++) {
         lookup *entry = resolver->lookups[i];
-        if (entry->state == LOOKUP_ASKED && strcmp(entry->host, name) == 0) {
+        const bool shared = entry->state == LOOKUP_ASKED || entry->state == LOOKUP_WAITING;
+        if (shared && strcmp(entry->host, name) == 0) {
             return entry;
         }
     }
@@ -387,11 +444,11 @@ static lookup *resolver_begin(hpxi_resolver *resolver, const char *name)
         lookup_finish(entry, HPX_OK);
         return entry;
     }
-    static const struct ares_addrinfo_hints hints = {
-        .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC};
-    entry->state = LOOKUP_ASKED;
-    ares_getaddrinfo(resolver->channel, entry->host, NULL, &hints, resolver_on_answer, entry);
-    HPX_ASSERT(entry->state != LOOKUP_FREE);
+    if (resolver->asked_count < ASKED_MAX) {
+        lookup_ask(entry);
+    } else {
+        lookup_wait(entry);
+    }
     return entry;
 }
 
@@ -433,6 +490,7 @@ static uint32_t resolver_deliver(hpxi_resolver *resolver)
 {
     HPX_ASSERT(!resolver->delivering);
     HPX_DASSERT((resolver->done_first == NULL) == (resolver->done_last == NULL));
+    resolver_ask_waiting(resolver); /* what is done has made room */
     uint32_t count = 0;
     lookup *entry = resolver->done_first;
     resolver->done_first = NULL;
@@ -491,7 +549,7 @@ static void query_on_timeout(hpxi_timer *timer, uint64_t now_ns)
     HPX_ASSERT(query->lookup < resolver->lookup_count);
     HPX_ASSERT(!resolver->delivering);
     lookup *entry = resolver->lookups[query->lookup];
-    HPX_ASSERT(entry->state == LOOKUP_ASKED);
+    HPX_ASSERT(entry->state == LOOKUP_ASKED || entry->state == LOOKUP_WAITING);
     lookup_detail(entry, "no answer in time");
     char detail[HPX_ERROR_DETAIL_BYTES];
     memcpy(detail, entry->detail, sizeof(detail));
@@ -524,13 +582,13 @@ void hpxi_query_start(
     for (size_t i = 0; i <= size; i++) {
         name[i] = host[i] >= 'A' && host[i] <= 'Z' ? (char)(host[i] + ('a' - 'A')) : host[i];
     }
-    lookup *entry = resolver_find_asked(resolver, name);
+    lookup *entry = resolver_find_shared(resolver, name);
     if (entry == NULL) {
         entry = resolver_begin(resolver, name);
     }
     query->lookup = entry->index;
     queries_push(&entry->queries, query);
-    if (entry->state == LOOKUP_ASKED) {
+    if (entry->state != LOOKUP_DONE) {
         const uint64_t now_ns = *resolver->now_ns;
         const uint64_t deadline_ns =
             timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
@@ -591,8 +649,8 @@ static bool resolver_parse_server(hpxi_address *out, char *text)
 }
 
 /* c-ares 1.18 takes much that is no address list, so ours is parsed here and written out anew. */
-static hpx_status resolver_set_servers(
-    hpxi_resolver *resolver, const char *servers, hpx_error *error)
+static hpx_status
+resolver_set_servers(hpxi_resolver *resolver, const char *servers, hpx_error *error)
 {
     HPX_ASSERT(servers != NULL);
     char list[SERVERS_BYTES_MAX];
@@ -601,8 +659,8 @@ static hpx_status resolver_set_servers(
         char item[HPXI_ADDRESS_TEXT_BYTES];
         const size_t item_size = strcspn(at, ",");
         hpxi_address address = {0};
-        const bool fits = item_size < sizeof(item) &&
-                          list_size + HPXI_ADDRESS_TEXT_BYTES + 1 < sizeof(list);
+        const bool fits =
+            item_size < sizeof(item) && list_size + HPXI_ADDRESS_TEXT_BYTES + 1 < sizeof(list);
         if (fits) {
             memcpy(item, at, item_size);
             item[item_size] = '\0';
@@ -636,8 +694,8 @@ static hpx_status resolver_set_servers(
     return HPX_OK;
 }
 
-static hpx_status resolver_open_channel(
-    hpxi_resolver *resolver, const hpxi_resolver_config *config, hpx_error *error)
+static hpx_status
+resolver_open_channel(hpxi_resolver *resolver, const hpxi_resolver_config *config, hpx_error *error)
 {
     char lookups[] = "b"; /* DNS alone: the hosts file is ours */
     struct ares_options options = {0};
@@ -737,6 +795,7 @@ void hpxi_resolver_free(hpxi_resolver *resolver)
     ares_destroy(resolver->channel); /* calls back for every lookup that is asked */
     hpxi_wheel_cancel(resolver->wheel, &resolver->timer);
     const hpx_allocator *allocator = resolver->allocator;
+    HPX_ASSERT(resolver->asked_count == 0);
     for (uint32_t i = 0; i < resolver->lookup_count; i++) {
         HPX_ASSERT(resolver->lookups[i]->state != LOOKUP_ASKED);
         hpxi_free(allocator, resolver->lookups[i], sizeof(lookup));

@@ -22,7 +22,7 @@
 
 #define HPXI_RESOLVER_LOOKUPS_MAX 256u
 /* Polls in flight at most; each may have one cancel. For the sum in hpxi_ring_config.ops_max. */
-#define HPXI_RESOLVER_POLLS_MAX 64u
+#define HPXI_RESOLVER_POLLS_MAX 256u
 
 typedef struct hpxi_resolver hpxi_resolver;
 

@@ -17,8 +17,6 @@
 
 #include "tls/internal.h"
 
-#include <wolfssl/error-ssl.h>
-
 /* AEAD with forward secrecy, and nothing else: RFC 9325. In the order of preference. */
 static const char context_ciphers[] = "TLS13-AES128-GCM-SHA256:"
                                       "TLS13-AES256-GCM-SHA384:"
@@ -52,8 +50,8 @@ static hpx_status context_invalid(hpx_error *error, const char *what)
 }
 
 /* Copies the members that the caller's version of the struct has, and checks them. */
-static hpx_status context_read_config(hpx_tls_config *to, const hpx_tls_config *from,
-                                      bool is_server, hpx_error *error)
+static hpx_status context_read_config(
+    hpx_tls_config *to, const hpx_tls_config *from, bool is_server, hpx_error *error)
 {
     *to = (hpx_tls_config)HPX_TLS_CONFIG_INIT;
     if (from != NULL) {
@@ -98,33 +96,34 @@ static hpx_status context_check_readable(const char *member, const char *path, h
         return HPX_OK;
     }
     const int reason = errno;
-    const hpx_status status = hpxi_tls_error_set(error,
-                                                 HPX_E_TLS_CONFIG,
-                                                 HPX_STAGE_CONFIG,
-                                                 0,
-                                                 "%s '%s' cannot be read: %s",
-                                                 member,
-                                                 path,
-                                                 strerrordesc_np(reason));
+    const hpx_status status = hpxi_tls_error_set(
+        error,
+        HPX_E_TLS_CONFIG,
+        HPX_STAGE_CONFIG,
+        0,
+        "%s '%s' cannot be read: %s",
+        member,
+        path,
+        strerrordesc_np(reason));
     if (error != NULL) {
         error->os_errno = reason;
     }
     return status;
 }
 
-static hpx_status context_load_failed(const char *member, const char *path, int wolf_error,
-                                      hpx_error *error)
+static hpx_status
+context_load_failed(const char *member, const char *path, int wolf_error, hpx_error *error)
 {
     const bool no_memory = hpxi_tls_status_of(wolf_error) == HPX_E_NO_MEMORY;
-    return hpxi_tls_error_set(error,
-                              no_memory ? HPX_E_NO_MEMORY : HPX_E_TLS_CONFIG,
-                              HPX_STAGE_CONFIG,
-                              wolf_error,
-                              "%s '%s' cannot be used: %s",
-                              member,
-                              path,
-                              wolf_error < 0 ? hpxi_tls_reason(wolf_error)
-                                             : "no usable PEM block in it");
+    return hpxi_tls_error_set(
+        error,
+        no_memory ? HPX_E_NO_MEMORY : HPX_E_TLS_CONFIG,
+        HPX_STAGE_CONFIG,
+        wolf_error,
+        "%s '%s' cannot be used: %s",
+        member,
+        path,
+        wolf_error < 0 ? hpxi_tls_reason(wolf_error) : "no usable PEM block in it");
 }
 
 /* The system's bundle. A root that wolfSSL cannot read is left out: the rest still stands. */
@@ -138,19 +137,21 @@ static hpx_status context_load_system_roots(WOLFSSL_CTX *wolf, hpx_error *error)
         }
         const int rc =
             wolfSSL_CTX_load_verify_locations_ex(wolf, path, NULL, WOLFSSL_LOAD_FLAG_IGNORE_ERR);
-        return rc == WOLFSSL_SUCCESS ? HPX_OK : context_load_failed("system roots", path, rc, error);
+        return rc == WOLFSSL_SUCCESS ? HPX_OK
+                                     : context_load_failed("system roots", path, rc, error);
     }
-    return hpxi_tls_error_set(error,
-                              HPX_E_TLS_CONFIG,
-                              HPX_STAGE_CONFIG,
-                              0,
-                              "no trust roots: neither %s nor its like exists; install the "
-                              "ca-certificates package or set ca_file",
-                              context_system_roots[0]);
+    return hpxi_tls_error_set(
+        error,
+        HPX_E_TLS_CONFIG,
+        HPX_STAGE_CONFIG,
+        0,
+        "no trust roots: neither %s nor its like exists; install the "
+        "ca-certificates package or set ca_file",
+        context_system_roots[0]);
 }
 
-static hpx_status context_load_roots(WOLFSSL_CTX *wolf, const hpx_tls_config *config,
-                                     hpx_error *error)
+static hpx_status
+context_load_roots(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *error)
 {
     if (config->ca_file != NULL) {
         const hpx_status status = context_check_readable("ca_file", config->ca_file, error);
@@ -163,19 +164,20 @@ static hpx_status context_load_roots(WOLFSSL_CTX *wolf, const hpx_tls_config *co
                                      : context_load_failed("ca_file", config->ca_file, rc, error);
     }
     if (config->ca_pem != NULL) {
-        const int rc = wolfSSL_CTX_load_verify_buffer_ex(wolf,
-                                                         (const unsigned char *)config->ca_pem,
-                                                         (long)config->ca_pem_bytes,
-                                                         WOLFSSL_FILETYPE_PEM,
-                                                         0,
-                                                         WOLFSSL_LOAD_FLAG_NONE);
+        const int rc = wolfSSL_CTX_load_verify_buffer_ex(
+            wolf,
+            (const unsigned char *)config->ca_pem,
+            (long)config->ca_pem_bytes,
+            WOLFSSL_FILETYPE_PEM,
+            0,
+            WOLFSSL_LOAD_FLAG_NONE);
         return rc == WOLFSSL_SUCCESS ? HPX_OK : context_load_failed("ca_pem", "", rc, error);
     }
     return context_load_system_roots(wolf, error);
 }
 
-static hpx_status context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config,
-                                        hpx_error *error)
+static hpx_status
+context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *error)
 {
     if (config->cert_file == NULL) {
         return HPX_OK;
@@ -197,21 +199,22 @@ static hpx_status context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config 
         return context_load_failed("key_file", config->key_file, rc, error);
     }
     if (wolfSSL_CTX_check_private_key(wolf) != WOLFSSL_SUCCESS) {
-        return hpxi_tls_error_set(error,
-                                  HPX_E_TLS_CONFIG,
-                                  HPX_STAGE_CONFIG,
-                                  0,
-                                  "key_file '%s' is not the key of cert_file '%s'",
-                                  config->key_file,
-                                  config->cert_file);
+        return hpxi_tls_error_set(
+            error,
+            HPX_E_TLS_CONFIG,
+            HPX_STAGE_CONFIG,
+            0,
+            "key_file '%s' is not the key of cert_file '%s'",
+            config->key_file,
+            config->cert_file);
     }
     return HPX_OK;
 }
 
 /* Versions, ciphers, groups, key sizes, and no resumption: each call checked (curl's CVE-2024-2379
  * was a cipher list that failed unnoticed). */
-static hpx_status context_set_protocol(WOLFSSL_CTX *wolf, const hpx_tls_config *config,
-                                       bool is_server, hpx_error *error)
+static hpx_status context_set_protocol(
+    WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_server, hpx_error *error)
 {
     const bool only_1_3 = config->version_min == HPX_TLS_VERSION_1_3;
     const char *step = NULL;
@@ -220,17 +223,19 @@ static hpx_status context_set_protocol(WOLFSSL_CTX *wolf, const hpx_tls_config *
         step = "version_min";
     } else if (wolfSSL_CTX_set_cipher_list(wolf, context_ciphers) != WOLFSSL_SUCCESS) {
         step = "cipher list";
-    } else if (wolfSSL_CTX_set_groups(wolf, context_groups, CONTEXT_GROUP_COUNT) !=
-               WOLFSSL_SUCCESS) {
+    } else if (
+        wolfSSL_CTX_set_groups(wolf, context_groups, CONTEXT_GROUP_COUNT) != WOLFSSL_SUCCESS) {
         step = "groups";
-    } else if (wolfSSL_CTX_SetMinRsaKey_Sz(wolf, CONTEXT_RSA_BITS_MIN) != WOLFSSL_SUCCESS ||
-               wolfSSL_CTX_SetMinEccKey_Sz(wolf, CONTEXT_ECC_BITS_MIN) != WOLFSSL_SUCCESS) {
+    } else if (
+        wolfSSL_CTX_SetMinRsaKey_Sz(wolf, CONTEXT_RSA_BITS_MIN) != WOLFSSL_SUCCESS ||
+        wolfSSL_CTX_SetMinEccKey_Sz(wolf, CONTEXT_ECC_BITS_MIN) != WOLFSSL_SUCCESS) {
         step = "smallest key sizes";
-    } else if (wolfSSL_CTX_set_session_cache_mode(wolf, WOLFSSL_SESS_CACHE_OFF) !=
-               WOLFSSL_SUCCESS) {
+    } else if (
+        wolfSSL_CTX_set_session_cache_mode(wolf, WOLFSSL_SESS_CACHE_OFF) != WOLFSSL_SUCCESS) {
         step = "session cache off";
-    } else if (is_server && (wolfSSL_CTX_no_ticket_TLSv13(wolf) != 0 ||
-                             wolfSSL_CTX_NoTicketTLSv12(wolf) != WOLFSSL_SUCCESS)) {
+    } else if (
+        is_server && (wolfSSL_CTX_no_ticket_TLSv13(wolf) != 0 ||
+                      wolfSSL_CTX_NoTicketTLSv12(wolf) != WOLFSSL_SUCCESS)) {
         step = "session tickets off";
     }
     if (step == NULL) {
@@ -240,8 +245,8 @@ static hpx_status context_set_protocol(WOLFSSL_CTX *wolf, const hpx_tls_config *
         error, HPX_E_TLS_CONFIG, HPX_STAGE_CONFIG, 0, "wolfSSL refuses a setting: %s", step);
 }
 
-static hpx_status context_build(hpx_tls_context *context, const hpx_tls_config *config,
-                                hpx_error *error)
+static hpx_status
+context_build(hpx_tls_context *context, const hpx_tls_config *config, hpx_error *error)
 {
     HPX_ASSERT(context->wolf == NULL);
     WOLFSSL_METHOD *method =
@@ -279,8 +284,8 @@ static void context_destroy(hpx_tls_context *context)
     hpxi_tls_dealloc(context);
 }
 
-static hpx_status context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
-                              hpx_error *error)
+static hpx_status
+context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server, hpx_error *error)
 {
     HPX_ASSERT(out != NULL);
     *out = NULL;
@@ -311,14 +316,14 @@ static hpx_status context_new(hpx_tls_context **out, const hpx_tls_config *confi
     return HPX_OK;
 }
 
-hpx_status hpx_tls_client_context_new(hpx_tls_context **out, const hpx_tls_config *config,
-                                      hpx_error *error)
+hpx_status
+hpx_tls_client_context_new(hpx_tls_context **out, const hpx_tls_config *config, hpx_error *error)
 {
     return context_new(out, config, false, error);
 }
 
-hpx_status hpx_tls_server_context_new(hpx_tls_context **out, const hpx_tls_config *config,
-                                      hpx_error *error)
+hpx_status
+hpx_tls_server_context_new(hpx_tls_context **out, const hpx_tls_config *config, hpx_error *error)
 {
     return context_new(out, config, true, error);
 }

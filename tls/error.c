@@ -5,8 +5,6 @@
 
 #include "tls/internal.h"
 
-#include <wolfssl/error-ssl.h>
-
 hpx_status hpxi_tls_status_of(int wolf_error)
 {
     switch (wolf_error) {
@@ -125,8 +123,8 @@ const char *hpxi_tls_reason(int wolf_error)
     return reason == NULL || reason[0] == '\0' ? "no reason given" : reason;
 }
 
-hpx_status hpxi_tls_error_set(hpx_error *error, hpx_status status, hpx_stage stage, int wolf_error,
-                              const char *format, ...)
+hpx_status hpxi_tls_error_set(
+    hpx_error *error, hpx_status status, hpx_stage stage, int wolf_error, const char *format, ...)
 {
     HPX_ASSERT(status < 0);
     if (error == NULL) {

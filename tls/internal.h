@@ -5,29 +5,17 @@
  *   context.c  builds the WOLFSSL_CTX      session.c  drives one WOLFSSL
  *   verify.c   judges the peer's chain     name.c     matches its names
  *   error.c    wolfSSL's codes to ours     memory.c   wolfSSL's allocator, how it was built
- *   keylog.c   NSS key log
- *
- * wolfssl/options.h is included before any other header of wolfSSL: without it its structures have
- * another layout.
+ *   keylog.c   NSS key log                  wolf.h     wolfSSL's headers
  */
 #ifndef HPXI_TLS_INTERNAL_H
 #define HPXI_TLS_INTERNAL_H
 
-#include <wolfssl/options.h>
-
 #include <stdatomic.h>
-#include <wolfssl/ssl.h>
 
 #include "ring/assert.h"
 #include "tls/name.h"
 #include "tls/tls.h"
-
-#if defined(OPENSSL_COMPATIBLE_DEFAULTS)
-#error "this wolfSSL verifies no peer by default; run tools/setup"
-#endif
-#if defined(NO_WOLFSSL_CM_VERIFY) && !defined(WOLFSSL_ALWAYS_VERIFY_CB)
-#error "this wolfSSL tells us of no certificate that it accepts, so names could not be checked"
-#endif
+#include "tls/wolf.h"
 
 struct hpx_tls_context {
     WOLFSSL_CTX *wolf;
@@ -38,10 +26,10 @@ struct hpx_tls_context {
 
 /* What the verify callback found; the first failure stays. */
 typedef struct hpxi_tls_verdict {
-    hpx_status status;   /* HPX_OK, or why the chain was refused */
-    int wolf_error;      /* wolfSSL's code, 0 when the refusal is our own */
-    int depth;           /* of the certificate at fault, 0 the leaf */
-    bool leaf_accepted;  /* the leaf passed chain, dates, policy and name */
+    hpx_status status;  /* HPX_OK, or why the chain was refused */
+    int wolf_error;     /* wolfSSL's code, 0 when the refusal is our own */
+    int depth;          /* of the certificate at fault, 0 the leaf */
+    bool leaf_accepted; /* the leaf passed chain, dates, policy and name */
     char detail[HPX_ERROR_DETAIL_BYTES];
 } hpxi_tls_verdict;
 
@@ -71,8 +59,9 @@ hpx_status hpxi_tls_status_of(int wolf_error);
 /* "expired_certificate", ...; "unknown alert" when RFC 8446 section 6 has no such number. */
 const char *hpxi_tls_alert_name(int alert);
 /* Fills *error (may be NULL) and returns status. */
-hpx_status hpxi_tls_error_set(hpx_error *error, hpx_status status, hpx_stage stage, int wolf_error,
-                              const char *format, ...) __attribute__((format(printf, 5, 6)));
+hpx_status hpxi_tls_error_set(
+    hpx_error *error, hpx_status status, hpx_stage stage, int wolf_error, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 /* wolfSSL's phrase for one of its codes; static. */
 const char *hpxi_tls_reason(int wolf_error);
 
@@ -83,7 +72,8 @@ void hpxi_tls_dealloc(void *block);
 
 /* keylog.c */
 
-/* HPX_OK; HPX_E_INVALID when this wolfSSL cannot; HPX_E_TLS_CONFIG when the file cannot be opened. */
+/* HPX_OK; HPX_E_INVALID when this wolfSSL cannot; HPX_E_TLS_CONFIG when the file cannot be opened.
+ */
 hpx_status hpxi_tls_keylog_open(const char *path, int *out_fd, hpx_error *error);
 void hpxi_tls_keylog_close(int fd);
 /* Have the session's secrets written to the context's key log. False: out of memory. */

@@ -30,8 +30,12 @@ static size_t keylog_hex(char *to, const uint8_t *bytes, size_t size)
     return 2 * size;
 }
 
-static void keylog_write(WOLFSSL *ssl, const hpx_tls_context *context, const char *label,
-                         const uint8_t *secret, int secret_bytes)
+static void keylog_write(
+    WOLFSSL *ssl,
+    const hpx_tls_context *context,
+    const char *label,
+    const uint8_t *secret,
+    int secret_bytes)
 {
     HPX_ASSERT(context->keylog_fd >= 0);
     uint8_t random[KEYLOG_RANDOM_BYTES];
@@ -60,8 +64,8 @@ static int keylog_on_master_secret(WOLFSSL *ssl, void *secret, int secret_bytes,
     return 0;
 }
 
-static int keylog_on_tls13_secret(WOLFSSL *ssl, int id, const unsigned char *secret,
-                                  int secret_bytes, void *context)
+static int keylog_on_tls13_secret(
+    WOLFSSL *ssl, int id, const unsigned char *secret, int secret_bytes, void *context)
 {
     const char *label = NULL;
     switch (id) {
@@ -95,13 +99,14 @@ hpx_status hpxi_tls_keylog_open(const char *path, int *out_fd, hpx_error *error)
     const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         const int reason = errno;
-        const hpx_status status = hpxi_tls_error_set(error,
-                                                     HPX_E_TLS_CONFIG,
-                                                     HPX_STAGE_CONFIG,
-                                                     0,
-                                                     "keylog_file '%s' cannot be opened: %s",
-                                                     path,
-                                                     strerrordesc_np(reason));
+        const hpx_status status = hpxi_tls_error_set(
+            error,
+            HPX_E_TLS_CONFIG,
+            HPX_STAGE_CONFIG,
+            0,
+            "keylog_file '%s' cannot be opened: %s",
+            path,
+            strerrordesc_np(reason));
         if (error != NULL) {
             error->os_errno = reason;
         }
@@ -126,11 +131,12 @@ hpx_status hpxi_tls_keylog_open(const char *path, int *out_fd, hpx_error *error)
 {
     (void)path;
     (void)out_fd;
-    return hpxi_tls_error_set(error,
-                              HPX_E_INVALID,
-                              HPX_STAGE_CONFIG,
-                              0,
-                              "keylog_file: this wolfSSL is built without HAVE_SECRET_CALLBACK");
+    return hpxi_tls_error_set(
+        error,
+        HPX_E_INVALID,
+        HPX_STAGE_CONFIG,
+        0,
+        "keylog_file: this wolfSSL is built without HAVE_SECRET_CALLBACK");
 }
 
 bool hpxi_tls_keylog_attach(WOLFSSL *ssl, hpx_tls_context *context)

@@ -6,9 +6,10 @@
  *           allocation, and never changed. A program that uses the same copy of wolfSSL itself must
  *           create its first context or engine here before it calls wolfSSL.
  */
-#include <hpx/system.h>
 #include <pthread.h>
 #include <stdlib.h>
+
+#include <hpx/system.h>
 
 #include "tls/internal.h"
 
@@ -18,8 +19,6 @@
 #if HPX_HAVE_MIMALLOC
 #include <mimalloc.h>
 #endif
-
-#include <wolfssl/wolfcrypt/memory.h>
 
 static _Atomic uint64_t memory_allocations;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
@@ -92,7 +91,8 @@ hpx_status hpxi_tls_global_init(void)
 void hpx_system_tls_build(hpx_tls_build *out)
 {
     HPX_ASSERT(out != NULL);
-    *out = (hpx_tls_build){
+    *out = (hpx_tls_build)
+    {
         .version = wolfSSL_lib_version(),
 #if (defined(WOLFSSL_AESNI) && defined(USE_INTEL_SPEEDUP)) || defined(WOLFSSL_ARMASM)
         .has_assembly = true,

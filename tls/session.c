@@ -17,13 +17,13 @@
 
 #include "tls/internal.h"
 
-#include <wolfssl/error-ssl.h>
-
-#define SESSION_RECORD_PLAIN_MAX   16384u
-#define SESSION_RECORD_EXTRA_BYTES 32u /* header 5, explicit nonce 8, type 1, tag 16: 30 at most */
-#define SESSION_SLACK_BYTES        64u /* an alert or a KeyUpdate that goes along */
-#define SESSION_CHUNK_BYTES_MAX    ((size_t)1 << 24) /* wolfSSL counts in int */
-#define SESSION_ALPN_BYTES_MAX     256u
+#define SESSION_RECORD_PLAIN_MAX 16384u
+#define SESSION_RECORD_EXTRA_BYTES                                                                 \
+    32u                             /* header 5, explicit nonce 8, type 1, tag 16: 30 at most      \
+                                     */
+#define SESSION_SLACK_BYTES     64u /* an alert or a KeyUpdate that goes along */
+#define SESSION_CHUNK_BYTES_MAX ((size_t)1 << 24) /* wolfSSL counts in int */
+#define SESSION_ALPN_BYTES_MAX  256u
 
 typedef enum session_state {
     SESSION_STATE_HANDSHAKE,   /* until the peer is verified and both Finished are exchanged */
@@ -37,7 +37,7 @@ struct hpxi_tls {
     session_state state;
     bool is_server;
     bool close_sent;
-    bool out_of_memory; /* the send callback could not append */
+    bool out_of_memory;     /* the send callback could not append */
     uint8_t first_bytes[5]; /* of the peer's stream: tell "not TLS at all" from a bad record */
     size_t first_bytes_count;
 
@@ -122,8 +122,8 @@ static hpx_status session_no_memory(hpx_error *error)
         error, HPX_E_NO_MEMORY, HPX_STAGE_TLS, 0, "no memory for a TLS session");
 }
 
-static hpx_status session_set_alpn(hpxi_tls *tls, const hpxi_tls_session_config *config,
-                                   hpx_error *error)
+static hpx_status
+session_set_alpn(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
 {
     if (config->alpn == NULL || config->alpn_bytes == 0) {
         return HPX_OK;
@@ -138,8 +138,8 @@ static hpx_status session_set_alpn(hpxi_tls *tls, const hpxi_tls_session_config 
 }
 
 /* Whom to verify, and what to ask the server for. */
-static hpx_status session_set_client(hpxi_tls *tls, const hpxi_tls_session_config *config,
-                                     hpx_error *error)
+static hpx_status
+session_set_client(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
 {
     const bool named =
         config->server_name != NULL && hpxi_tls_name_parse(&tls->name, config->server_name);
@@ -147,8 +147,8 @@ static hpx_status session_set_client(hpxi_tls *tls, const hpxi_tls_session_confi
         return session_refuse(error, "server name is neither a host name nor an address");
     }
     if (named && !tls->name.is_address) { /* RFC 6066 section 3: no addresses, no trailing dot */
-        const int rc = wolfSSL_UseSNI(
-            tls->wolf, WOLFSSL_SNI_HOST_NAME, tls->name.host, tls->name.host_bytes);
+        const int rc =
+            wolfSSL_UseSNI(tls->wolf, WOLFSSL_SNI_HOST_NAME, tls->name.host, tls->name.host_bytes);
         if (rc != WOLFSSL_SUCCESS) {
             return session_no_memory(error);
         }
@@ -161,8 +161,8 @@ static hpx_status session_set_client(hpxi_tls *tls, const hpxi_tls_session_confi
     return HPX_OK;
 }
 
-static hpx_status session_set_up(hpxi_tls *tls, const hpxi_tls_session_config *config,
-                                 hpx_error *error)
+static hpx_status
+session_set_up(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
 {
     tls->wolf = wolfSSL_new(tls->context->wolf);
     if (tls->wolf == NULL) {
@@ -182,8 +182,11 @@ static hpx_status session_set_up(hpxi_tls *tls, const hpxi_tls_session_config *c
     return session_set_alpn(tls, config, error);
 }
 
-hpx_status hpxi_tls_new(hpxi_tls **out, const hpxi_tls_session_config *config,
-                        const hpx_allocator *allocator, hpx_error *error)
+hpx_status hpxi_tls_new(
+    hpxi_tls **out,
+    const hpxi_tls_session_config *config,
+    const hpx_allocator *allocator,
+    hpx_error *error)
 {
     HPX_ASSERT(out != NULL);
     HPX_ASSERT(config->context != NULL);
@@ -284,28 +287,30 @@ static hpx_status session_fail_not_tls(hpxi_tls *tls, int wolf_error, hpx_error 
         const uint8_t c = tls->first_bytes[i];
         shown[i] = c >= 0x20 && c < 0x7F ? (char)c : '?';
     }
-    (void)hpxi_tls_error_set(&tls->failure,
-                             HPX_E_TLS_PROTOCOL,
-                             HPX_STAGE_TLS,
-                             wolf_error,
-                             "the peer does not speak TLS: it begins with \"%s\"",
-                             shown);
+    (void)hpxi_tls_error_set(
+        &tls->failure,
+        HPX_E_TLS_PROTOCOL,
+        HPX_STAGE_TLS,
+        wolf_error,
+        "the peer does not speak TLS: it begins with \"%s\"",
+        shown);
     return session_fail(tls, error);
 }
 
-static hpx_status session_fail_alert(hpxi_tls *tls, hpx_stage stage, int wolf_error,
-                                     hpx_error *error)
+static hpx_status
+session_fail_alert(hpxi_tls *tls, hpx_stage stage, int wolf_error, hpx_error *error)
 {
     WOLFSSL_ALERT_HISTORY history = {0};
     (void)wolfSSL_get_alert_history(tls->wolf, &history);
     const int alert = history.last_rx.code;
-    (void)hpxi_tls_error_set(&tls->failure,
-                             HPX_E_TLS_ALERT,
-                             stage,
-                             wolf_error,
-                             "the peer sent the fatal alert %d (%s)",
-                             alert,
-                             hpxi_tls_alert_name(alert));
+    (void)hpxi_tls_error_set(
+        &tls->failure,
+        HPX_E_TLS_ALERT,
+        stage,
+        wolf_error,
+        "the peer sent the fatal alert %d (%s)",
+        alert,
+        hpxi_tls_alert_name(alert));
     tls->failure.tls_alert = alert;
     return session_fail(tls, error);
 }
@@ -318,21 +323,23 @@ static hpx_status session_fail_wolf(hpxi_tls *tls, int wolf_error, hpx_error *er
     const hpxi_tls_verdict *verdict = &tls->verifier.verdict;
     hpx_status status = hpxi_tls_status_of(wolf_error);
     if (tls->out_of_memory || status == HPX_E_NO_MEMORY) {
-        (void)hpxi_tls_error_set(&tls->failure,
-                                 HPX_E_NO_MEMORY,
-                                 stage,
-                                 wolf_error,
-                                 "no memory for the TLS %s",
-                                 handshaking ? "handshake" : "session");
+        (void)hpxi_tls_error_set(
+            &tls->failure,
+            HPX_E_NO_MEMORY,
+            stage,
+            wolf_error,
+            "no memory for the TLS %s",
+            handshaking ? "handshake" : "session");
         return session_fail(tls, error);
     }
     if (verdict->status != HPX_OK) {
-        (void)hpxi_tls_error_set(&tls->failure,
-                                 verdict->status,
-                                 stage,
-                                 verdict->wolf_error == 0 ? wolf_error : verdict->wolf_error,
-                                 "%s",
-                                 verdict->detail);
+        (void)hpxi_tls_error_set(
+            &tls->failure,
+            verdict->status,
+            stage,
+            verdict->wolf_error == 0 ? wolf_error : verdict->wolf_error,
+            "%s",
+            verdict->detail);
         return session_fail(tls, error);
     }
     if (status == HPX_E_TLS_ALERT) {
@@ -344,13 +351,13 @@ static hpx_status session_fail_wolf(hpxi_tls *tls, int wolf_error, hpx_error *er
     if (!handshaking) {
         status = HPX_E_TLS_PROTOCOL;
     }
-    (void)hpxi_tls_error_set(&tls->failure,
-                             status,
-                             stage,
-                             wolf_error,
-                             wolf_error == ZERO_RETURN ? "the peer closed during the handshake"
-                                                       : "%s",
-                             hpxi_tls_reason(wolf_error));
+    (void)hpxi_tls_error_set(
+        &tls->failure,
+        status,
+        stage,
+        wolf_error,
+        wolf_error == ZERO_RETURN ? "the peer closed during the handshake" : "%s",
+        hpxi_tls_reason(wolf_error));
     return session_fail(tls, error);
 }
 
@@ -367,19 +374,20 @@ static hpx_status session_opened(hpxi_tls *tls, hpx_error *error)
 {
     const bool must_verify = !tls->is_server && !tls->verifier.insecure;
     if (must_verify && !tls->verifier.verdict.leaf_accepted) {
-        (void)hpxi_tls_error_set(&tls->failure,
-                                 HPX_E_TLS_UNTRUSTED,
-                                 HPX_STAGE_TLS,
-                                 0,
-                                 "the handshake ended without a verified certificate");
+        (void)hpxi_tls_error_set(
+            &tls->failure,
+            HPX_E_TLS_UNTRUSTED,
+            HPX_STAGE_TLS,
+            0,
+            "the handshake ended without a verified certificate");
         return session_fail(tls, error);
     }
     tls->state = SESSION_STATE_OPEN;
     return 1;
 }
 
-hpx_status hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_buf *out,
-                              hpx_error *error)
+hpx_status
+hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_buf *out, hpx_error *error)
 {
     if (tls->state == SESSION_STATE_FAILED) {
         return session_fail(tls, error);
@@ -400,8 +408,14 @@ hpx_status hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_
     return session_fail_wolf(tls, wolf_error, error);
 }
 
-ptrdiff_t hpxi_tls_read(hpxi_tls *tls, uint8_t **data, size_t *size, uint8_t *plain,
-                        size_t plain_size, hpxi_buf *out, hpx_error *error)
+ptrdiff_t hpxi_tls_read(
+    hpxi_tls *tls,
+    uint8_t **data,
+    size_t *size,
+    uint8_t *plain,
+    size_t plain_size,
+    hpxi_buf *out,
+    hpx_error *error)
 {
     HPX_ASSERT(plain_size >= SESSION_RECORD_PLAIN_MAX);
     HPX_ASSERT(tls->state != SESSION_STATE_HANDSHAKE);
@@ -502,8 +516,8 @@ void hpxi_tls_get_info(const hpxi_tls *tls, hpxi_tls_info *out)
     }
     const char *version = wolfSSL_get_version(tls->wolf);
     const int suite = wolfSSL_get_current_cipher_suite(tls->wolf);
-    const char *cipher = wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8),
-                                                                 (uint8_t)suite);
+    const char *cipher =
+        wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8), (uint8_t)suite);
     if (version != NULL) {
         session_copy(out->version, sizeof(out->version), version, strlen(version));
     }

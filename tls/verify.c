@@ -4,8 +4,8 @@
  *
  * wolfSSL checks signatures, dates and key usage against the context's roots; what it does not, we
  * do here: the name (name.c), no SHA-1 or older signature, no intermediate restricted to another
- * purpose, no key that may not sign. All of it happens inside wolfSSL's verify callback, before our Finished is sent, so that
- * an impostor never sees a byte of application data.
+ * purpose, no key that may not sign. All of it happens inside wolfSSL's verify callback, before our
+ * Finished is sent, so that an impostor never sees a byte of application data.
  *
  * wolfSSL calls a session's verify callback only for errors. A callback on the certificate manager
  * makes it call both for every certificate; but then the session's user pointer is lost, hence the
@@ -19,9 +19,6 @@
 #include <time.h>
 
 #include "tls/internal.h"
-
-#include <wolfssl/error-ssl.h>
-#include <wolfssl/wolfcrypt/asn.h>
 
 #define VERIFY_TEXT_BYTES 72
 #define VERIFY_DATE_BYTES 32
@@ -40,9 +37,13 @@ void hpxi_tls_verify_end(hpxi_tls_verifier *verifier)
     verify_current = NULL;
 }
 
-__attribute__((format(printf, 5, 6))) static int
-verify_refuse(hpxi_tls_verdict *verdict, hpx_status status, int wolf_error, int depth,
-              const char *format, ...)
+__attribute__((format(printf, 5, 6))) static int verify_refuse(
+    hpxi_tls_verdict *verdict,
+    hpx_status status,
+    int wolf_error,
+    int depth,
+    const char *format,
+    ...)
 {
     HPX_ASSERT(status < 0);
     HPX_ASSERT(verdict->status == HPX_OK);
@@ -108,8 +109,8 @@ static void verify_date(char to[VERIFY_DATE_BYTES], const byte *date, int date_b
 }
 
 /* wolfSSL refused this certificate: say what a person needs to know. Returns 0. */
-static int verify_refuse_wolf(hpxi_tls_verdict *verdict, int wolf_error, int depth,
-                              const DecodedCert *cert)
+static int
+verify_refuse_wolf(hpxi_tls_verdict *verdict, int wolf_error, int depth, const DecodedCert *cert)
 {
     const hpx_status status = hpxi_tls_status_of(wolf_error);
     char subject[VERIFY_TEXT_BYTES];
@@ -122,38 +123,42 @@ static int verify_refuse_wolf(hpxi_tls_verdict *verdict, int wolf_error, int dep
             verdict, status, wolf_error, depth, "certificate of %s expired on %s", subject, other);
     case HPX_E_TLS_NOT_YET_VALID:
         verify_date(other, cert->beforeDate, cert->beforeDateLen);
-        return verify_refuse(verdict,
-                             status,
-                             wolf_error,
-                             depth,
-                             "certificate of %s is not valid before %s",
-                             subject,
-                             other);
+        return verify_refuse(
+            verdict,
+            status,
+            wolf_error,
+            depth,
+            "certificate of %s is not valid before %s",
+            subject,
+            other);
     case HPX_E_TLS_UNTRUSTED:
         if (cert->selfSigned) {
-            return verify_refuse(verdict,
-                                 status,
-                                 wolf_error,
-                                 depth,
-                                 "certificate of %s is self-signed and not among the trusted roots",
-                                 subject);
+            return verify_refuse(
+                verdict,
+                status,
+                wolf_error,
+                depth,
+                "certificate of %s is self-signed and not among the trusted roots",
+                subject);
         }
         verify_issuer(other, cert);
-        return verify_refuse(verdict,
-                             status,
-                             wolf_error,
-                             depth,
-                             "no trusted root signs the certificate of %s (issuer %s)",
-                             subject,
-                             other);
+        return verify_refuse(
+            verdict,
+            status,
+            wolf_error,
+            depth,
+            "no trusted root signs the certificate of %s (issuer %s)",
+            subject,
+            other);
     default:
-        return verify_refuse(verdict,
-                             status,
-                             wolf_error,
-                             depth,
-                             "certificate of %s refused: %s",
-                             subject,
-                             hpxi_tls_reason(wolf_error));
+        return verify_refuse(
+            verdict,
+            status,
+            wolf_error,
+            depth,
+            "certificate of %s refused: %s",
+            subject,
+            hpxi_tls_reason(wolf_error));
     }
 }
 
@@ -175,34 +180,38 @@ static bool verify_is_weak_signature(word32 signature_oid)
 static int verify_policy(hpxi_tls_verdict *verdict, int depth, const DecodedCert *cert)
 {
     char subject[VERIFY_TEXT_BYTES];
-    /* RFC 8446 4.4.2.2; wolfSSL looks at it in TLS 1.2 only. All our suites have the server sign. */
+    /* RFC 8446 4.4.2.2; wolfSSL looks at it in TLS 1.2 only. All our suites have the server sign.
+     */
     if (depth == 0 && cert->extKeyUsageSet && (cert->extKeyUsage & KEYUSE_DIGITAL_SIG) == 0) {
         verify_subject(subject, cert);
-        return verify_refuse(verdict,
-                             HPX_E_TLS_CERTIFICATE,
-                             KEYUSE_SIGNATURE_E,
-                             depth,
-                             "certificate of %s is not for signatures (key usage)",
-                             subject);
+        return verify_refuse(
+            verdict,
+            HPX_E_TLS_CERTIFICATE,
+            KEYUSE_SIGNATURE_E,
+            depth,
+            "certificate of %s is not for signatures (key usage)",
+            subject);
     }
     if (!cert->selfSigned && verify_is_weak_signature(cert->signatureOID)) {
         verify_subject(subject, cert);
-        return verify_refuse(verdict,
-                             HPX_E_TLS_CERTIFICATE,
-                             0,
-                             depth,
-                             "certificate of %s is signed with SHA-1 or older",
-                             subject);
+        return verify_refuse(
+            verdict,
+            HPX_E_TLS_CERTIFICATE,
+            0,
+            depth,
+            "certificate of %s is signed with SHA-1 or older",
+            subject);
     }
     const int purposes = EXTKEYUSE_ANY | EXTKEYUSE_SERVER_AUTH;
     if (cert->extExtKeyUsageSet && (cert->extExtKeyUsage & purposes) == 0) {
         verify_subject(subject, cert);
-        return verify_refuse(verdict,
-                             HPX_E_TLS_CERTIFICATE,
-                             EXTKEYUSE_AUTH_E,
-                             depth,
-                             "certificate of %s is not for TLS servers (extended key usage)",
-                             subject);
+        return verify_refuse(
+            verdict,
+            HPX_E_TLS_CERTIFICATE,
+            EXTKEYUSE_AUTH_E,
+            depth,
+            "certificate of %s is not for TLS servers (extended key usage)",
+            subject);
     }
     return 1;
 }
@@ -251,8 +260,8 @@ static void verify_list_names(char *to, size_t to_bytes, const DecodedCert *cert
     }
 }
 
-static int verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name,
-                       const DecodedCert *cert)
+static int
+verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedCert *cert)
 {
     for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
         if (verify_entry_matches(name, entry)) {
@@ -267,8 +276,8 @@ static int verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name,
         verdict, HPX_E_TLS_NAME, 0, 0, "certificate is for %s; wanted %s", names, wanted);
 }
 
-static int verify_judge(hpxi_tls_verifier *verifier, bool accepted, int wolf_error, int depth,
-                        const DecodedCert *cert)
+static int verify_judge(
+    hpxi_tls_verifier *verifier, bool accepted, int wolf_error, int depth, const DecodedCert *cert)
 {
     hpxi_tls_verdict *verdict = &verifier->verdict;
     if (!accepted) {
@@ -309,12 +318,13 @@ static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
     const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL);
     int result = 0;
     if (parsed != 0) {
-        (void)verify_refuse(verdict,
-                            parsed == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_CERTIFICATE,
-                            parsed,
-                            depth,
-                            "certificate cannot be read: %s",
-                            hpxi_tls_reason(parsed));
+        (void)verify_refuse(
+            verdict,
+            parsed == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_CERTIFICATE,
+            parsed,
+            depth,
+            "certificate cannot be read: %s",
+            hpxi_tls_reason(parsed));
     } else {
         result = verify_judge(verifier, preverified == 1, wolf_error, depth, &cert);
     }

@@ -263,11 +263,12 @@ static hpx_status decoder_take_header(hpxi_ws_decoder *decoder, uint8_t **data, 
 {
     uint8_t need;
     while (decoder->header_have < (need = decoder_header_need(decoder))) {
-        const size_t lacking = need - decoder->header_have;
-        const size_t take = *size < lacking ? *size : lacking;
-        if (take == 0) {
+        if (*size == 0) {
             return HPX_E_PARTIAL;
         }
+        HPX_DASSERT(*data != NULL);
+        const size_t lacking = need - decoder->header_have;
+        const size_t take = *size < lacking ? *size : lacking;
         memcpy(decoder->header + decoder->header_have, *data, take);
         decoder->header_have = (uint8_t)(decoder->header_have + take);
         *data += take;

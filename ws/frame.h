@@ -64,24 +64,27 @@ typedef struct hpxi_ws_decoder {
     uint16_t failure_code;      /* close code for the wire: 1002, 1007, 1009, 1011 */
     const char *failure_detail; /* static text: which rule was broken */
     uint64_t payload_left;
-    uint64_t payload_at;        /* bytes of this frame's payload seen: the mask's phase */
+    uint64_t payload_at; /* bytes of this frame's payload seen: the mask's phase */
     uint8_t header[HPXI_WS_HEADER_BYTES_MAX];
     uint8_t header_have;
     uint8_t mask_key[4];
     hpxi_ws_op frame_op;
     bool frame_fin;
-    hpxi_ws_op message_op;      /* of the fragmented message in progress */
-    bool in_message;            /* a data frame without FIN was seen */
+    hpxi_ws_op message_op; /* of the fragmented message in progress */
+    bool in_message;       /* a data frame without FIN was seen */
     uint32_t fragments;
-    hpxi_utf8 utf8;             /* of the text message in progress */
-    hpxi_buf gathered;          /* data message in progress */
-    bool gathered_delivered;    /* the last event pointed into `gathered`: empty it first */
+    hpxi_utf8 utf8;          /* of the text message in progress */
+    hpxi_buf gathered;       /* data message in progress */
+    bool gathered_delivered; /* the last event pointed into `gathered`: empty it first */
     uint8_t control[HPXI_WS_CONTROL_BYTES_MAX]; /* control frame in progress */
     uint8_t control_have;
 } hpxi_ws_decoder;
 
-void hpxi_ws_decoder_init(hpxi_ws_decoder *decoder, hpxi_ws_role role,
-                          const hpxi_ws_limits *limits, const hpx_allocator *allocator);
+void hpxi_ws_decoder_init(
+    hpxi_ws_decoder *decoder,
+    hpxi_ws_role role,
+    const hpxi_ws_limits *limits,
+    const hpx_allocator *allocator);
 void hpxi_ws_decoder_fini(hpxi_ws_decoder *decoder);
 
 /* The invariant, for HPX_XASSERT and fuzzing. */
@@ -92,10 +95,11 @@ bool hpxi_ws_decoder_is_valid(const hpxi_ws_decoder *decoder);
  *
  * Returns 1 a message in *out; HPX_E_PARTIAL everything was consumed (and kept); or the failure,
  * for ever: HPX_E_WS_PROTOCOL, HPX_E_WS_UTF8, HPX_E_WS_TOO_BIG, HPX_E_NO_MEMORY. After a CLOSE
- * frame all input is consumed and discarded (RFC 6455 5.5.1) and HPX_E_PARTIAL returned.
+ * frame all input is consumed and discarded (RFC 6455 5.5.1) and HPX_E_PARTIAL returned; after a
+ * failure it is consumed and discarded as well.
  */
-hpx_status hpxi_ws_decoder_next(hpxi_ws_decoder *decoder, uint8_t **data, size_t *size,
-                                hpxi_ws_message *out);
+hpx_status
+hpxi_ws_decoder_next(hpxi_ws_decoder *decoder, uint8_t **data, size_t *size, hpxi_ws_message *out);
 
 /* Bytes of a frame with `size` payload bytes. */
 static inline size_t hpxi_ws_frame_bytes(size_t size, bool masked)
@@ -108,11 +112,17 @@ static inline size_t hpxi_ws_frame_bytes(size_t size, bool masked)
  * copied and masked in one pass. `mask_key` NULL: unmasked. Returns the bytes written. dst and
  * payload must not overlap.
  */
-size_t hpxi_ws_encode(uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key,
-                      const uint8_t *payload, size_t size);
+size_t hpxi_ws_encode(
+    uint8_t *dst,
+    hpxi_ws_op op,
+    bool fin,
+    const uint8_t *mask_key,
+    const uint8_t *payload,
+    size_t size);
 
-/* Payload of a CLOSE frame: code and reason (cut at 123 bytes, at a character boundary). Returns
- * its size; 0 if code is HPXI_WS_CLOSE_NONE. `dst` has HPXI_WS_CONTROL_BYTES_MAX room. */
+/* Payload of a CLOSE frame: code (valid, or HPXI_WS_CLOSE_NONE) and reason (cut at 123 bytes, at a
+ * character boundary). Returns its size; 0 if code is HPXI_WS_CLOSE_NONE. `dst` has room for
+ * HPXI_WS_CONTROL_BYTES_MAX. */
 size_t hpxi_ws_close_payload(uint8_t *dst, uint16_t code, hpx_span reason);
 
 /* May this code appear in a CLOSE frame (RFC 6455 7.4; IANA registry: 1000-1003, 1007-1014,

@@ -14,15 +14,15 @@
 #include <stdint.h>
 
 /* The best form for this CPU. */
-void hpxi_ws_mask(uint8_t *dst, const uint8_t *src, size_t size, const uint8_t key[4],
-                  size_t phase);
+void hpxi_ws_mask(
+    uint8_t *dst, const uint8_t *src, size_t size, const uint8_t key[4], size_t phase);
 
 /* What a CPU without AVX2 gets: 16 bytes at a time, in terms of no particular instruction set. */
-void hpxi_ws_mask_portable(uint8_t *dst, const uint8_t *src, size_t size, const uint8_t key[4],
-                           size_t phase);
+void hpxi_ws_mask_portable(
+    uint8_t *dst, const uint8_t *src, size_t size, const uint8_t key[4], size_t phase);
 
 /* The reference that the vector forms are tested against. */
-void hpxi_ws_mask_scalar(uint8_t *dst, const uint8_t *src, size_t size, const uint8_t key[4],
-                         size_t phase);
+void hpxi_ws_mask_scalar(
+    uint8_t *dst, const uint8_t *src, size_t size, const uint8_t key[4], size_t phase);
 
 #endif /* HPXI_WS_MASK_H */

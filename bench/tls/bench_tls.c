@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/tls/bench_tls.h"
 
-#include <wolfssl/options.h>
-
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
@@ -136,8 +135,7 @@ static void bench_certificate(char *cert_pem, char *key_pem)
     cert->altNamesSz = sizeof(san);
     HPX_ASSERT(wc_SetKeyUsage(cert, "digitalSignature,keyCertSign") == 0);
     HPX_ASSERT(wc_MakeCert_ex(cert, der, sizeof(der), ECC_TYPE, &key, &rng) > 0);
-    int size =
-        wc_SignCert_ex(cert->bodySz, cert->sigType, der, sizeof(der), ECC_TYPE, &key, &rng);
+    int size = wc_SignCert_ex(cert->bodySz, cert->sigType, der, sizeof(der), ECC_TYPE, &key, &rng);
     HPX_ASSERT(size > 0);
     size = wc_DerToPem(der, (word32)size, (byte *)cert_pem, BENCH_PEM_MAX - 1, CERT_TYPE);
     HPX_ASSERT(size > 0);
@@ -254,8 +252,8 @@ size_t bench_open(bench_pair *pair)
     size_t size = hpxi_buf_size(&pair->to_server);
     size_t total = 0;
     for (;;) {
-        const ptrdiff_t rc = hpxi_tls_read(
-            pair->server, &data, &size, plain, sizeof(plain), &pair->to_client, NULL);
+        const ptrdiff_t rc =
+            hpxi_tls_read(pair->server, &data, &size, plain, sizeof(plain), &pair->to_client, NULL);
         if (rc <= 0) {
             HPX_ASSERT(rc == HPX_E_PARTIAL);
             break;

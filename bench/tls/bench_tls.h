@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench_tls.h - the C side of bench_tls.cc: two sessions joined in memory, and OpenSSL's AES-GCM. */
+/* bench_tls.h - the C side of bench_tls.cc: two sessions joined in memory, and OpenSSL's AES-GCM.
+ */
 #ifndef HPX_BENCH_TLS_H
 #define HPX_BENCH_TLS_H
 

@@ -17,10 +17,15 @@
 #define EVP_SET_TAG     0x11 /* EVP_CTRL_AEAD_SET_TAG */
 #define EVP_GET_TAG     0x10 /* EVP_CTRL_AEAD_GET_TAG */
 
-typedef int evp_init(void *ctx, const void *cipher, void *engine, const unsigned char *key,
-                     const unsigned char *iv, int encrypt);
-typedef int evp_update(void *ctx, unsigned char *out, int *out_bytes, const unsigned char *in,
-                       int in_bytes);
+typedef int evp_init(
+    void *ctx,
+    const void *cipher,
+    void *engine,
+    const unsigned char *key,
+    const unsigned char *iv,
+    int encrypt);
+typedef int
+evp_update(void *ctx, unsigned char *out, int *out_bytes, const unsigned char *in, int in_bytes);
 typedef int evp_final(void *ctx, unsigned char *out, int *out_bytes);
 typedef int evp_ctrl(void *ctx, int type, int argument, void *pointer);
 

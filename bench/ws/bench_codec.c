@@ -63,8 +63,8 @@ size_t bench_decoder_run(bench_decoder *bench, uint8_t *data, size_t size, size_
     return count;
 }
 
-size_t bench_encode(uint8_t *dst, int is_text, const uint8_t *mask_key, const uint8_t *payload,
-                    size_t size)
+size_t bench_encode(
+    uint8_t *dst, int is_text, const uint8_t *mask_key, const uint8_t *payload, size_t size)
 {
     return hpxi_ws_encode(
         dst, is_text != 0 ? HPXI_WS_TEXT : HPXI_WS_BINARY, true, mask_key, payload, size);

@@ -4,15 +4,15 @@
  * masking and UTF-8 validation, each beside its scalar reference. All data stays in the cache:
  * what is measured is the code. `frame` is the time of one frame.
  */
-#include <benchmark/benchmark.h>
+#include "bench/ws/bench_codec.h"
 
+#include <benchmark/benchmark.h>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "bench/ws/bench_codec.h"
-
-namespace {
+namespace
+{
 
 const uint8_t key[4] = {0x9A, 0x3C, 0x51, 0xE7};
 
@@ -42,8 +42,11 @@ std::vector<uint8_t> frames_of(size_t size, bool is_text, bool masked, size_t *c
     size_t at = 0;
     for (*count = 0; at < wanted; ++*count) {
         at += bench_encode(
-            frames.data() + at, is_text, masked ? key : nullptr,
-            reinterpret_cast<const uint8_t *>(payload.data()), payload.size());
+            frames.data() + at,
+            is_text,
+            masked ? key : nullptr,
+            reinterpret_cast<const uint8_t *>(payload.data()),
+            payload.size());
     }
     frames.resize(at);
     return frames;
@@ -105,8 +108,11 @@ void encode(benchmark::State &state, bool masked)
     size_t bytes = 0;
     for (auto _ : state) {
         bytes = bench_encode(
-            frame.data(), 1, masked ? key : nullptr,
-            reinterpret_cast<const uint8_t *>(payload.data()), payload.size());
+            frame.data(),
+            1,
+            masked ? key : nullptr,
+            reinterpret_cast<const uint8_t *>(payload.data()),
+            payload.size());
         benchmark::ClobberMemory();
     }
     report_frames(state, 1, bytes);

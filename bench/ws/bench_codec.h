@@ -19,11 +19,11 @@ void bench_decoder_free(bench_decoder *decoder);
 size_t bench_decoder_run(bench_decoder *decoder, uint8_t *data, size_t size, size_t chunk);
 
 /* One whole message as a frame; its bytes. */
-size_t bench_encode(uint8_t *dst, int is_text, const uint8_t *mask_key, const uint8_t *payload,
-                    size_t size);
+size_t bench_encode(
+    uint8_t *dst, int is_text, const uint8_t *mask_key, const uint8_t *payload, size_t size);
 
-typedef void bench_mask_fn(uint8_t *dst, const uint8_t *src, size_t size, const uint8_t *key,
-                           size_t phase);
+typedef void
+bench_mask_fn(uint8_t *dst, const uint8_t *src, size_t size, const uint8_t *key, size_t phase);
 bench_mask_fn *bench_mask(int form); /* 0 best, 1 portable, 2 scalar */
 
 typedef bool bench_utf8_fn(const uint8_t *data, size_t size);

@@ -57,7 +57,7 @@ typedef struct hpx_conn_info {
     bool tls_verified;      /* chain, dates and name were checked and are good */
     bool tls_resumed;
     char tls_version[16];   /* "TLSv1.3" */
-    char tls_cipher[48];    /* "TLS13-AES128-GCM-SHA256" */
+    char tls_cipher[48];    /* IANA name: "TLS_AES_128_GCM_SHA256" */
     char peer_address[64];  /* "127.0.0.1:8443", "[::1]:8443" */
     char subprotocol[64];   /* chosen one, or "" */
     char target[256];       /* server role: request target of the upgrade ("/feed?x=1") */

@@ -315,6 +315,9 @@ void client_expect_end(e2e_client *client, hpx_error *error)
     *error = *event->error;
     event = client_expect(client, HPX_EVENT_CLOSED);
     assert_non_null(event->error);
+    assert_int_equal(event->error->status, error->status);
+    assert_int_equal(event->error->close_code, error->close_code);
+    assert_string_equal(event->error->detail, error->detail);
     if (client->bed->form == CLIENT_STREAM) {
         hpx_event more;
         assert_int_equal(hpx_stream_next(client->stream, &more), HPX_E_CLOSED);

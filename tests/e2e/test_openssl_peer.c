@@ -47,29 +47,26 @@ typedef struct suite_row {
     const char *version_option;
     const char *suite_option;
     const char *suite;
-    const char *version; /* as hpx_conn_info has it */
-    const char *cipher;
+    const char *cipher; /* its IANA name, as hpx_conn_info has it */
 } suite_row;
 
 static const suite_row suite_rows[] = {
-    {"good", "-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "TLSv1.3",
-     "TLS13-AES128-GCM-SHA256"},
-    {"good-rsa", "-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384", "TLSv1.3",
-     "TLS13-AES256-GCM-SHA384"},
-    {"good", "-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256", "TLSv1.3",
-     "TLS13-CHACHA20-POLY1305-SHA256"},
-    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2",
-     "ECDHE-ECDSA-AES128-GCM-SHA256"},
-    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1.2",
-     "ECDHE-ECDSA-AES256-GCM-SHA384"},
-    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305", "TLSv1.2",
-     "ECDHE-ECDSA-CHACHA20-POLY1305"},
-    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2",
-     "ECDHE-RSA-AES128-GCM-SHA256"},
-    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384", "TLSv1.2",
-     "ECDHE-RSA-AES256-GCM-SHA384"},
-    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305", "TLSv1.2",
-     "ECDHE-RSA-CHACHA20-POLY1305"},
+    {"good", "-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"},
+    {"good-rsa", "-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"},
+    {"good", "-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256",
+     "TLS_CHACHA20_POLY1305_SHA256"},
+    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256",
+     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384",
+     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305",
+     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256",
+     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384",
+     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305",
+     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
 };
 
 static void test_suites_when_the_server_takes_only_one_then_it_is_agreed_and_echoes(void **state)
@@ -87,7 +84,8 @@ static void test_suites_when_the_server_takes_only_one_then_it_is_agreed_and_ech
         const hpx_ws_config config = tls_config(url, "127.0.0.1", port);
         bed_open(&bed, (client_form)(i % CLIENT_FORMS), NULL);
         client_connect(&client, &bed, &config, &info);
-        assert_string_equal(info.tls_version, row->version);
+        const bool is_1_3 = strcmp(row->version_option, "-tls1_3") == 0;
+        assert_string_equal(info.tls_version, is_1_3 ? "TLSv1.3" : "TLSv1.2");
         assert_string_equal(info.tls_cipher, row->cipher);
         assert_true(info.tls_verified);
         assert_true(info.tls_ns > 0);
@@ -335,7 +333,7 @@ static void test_truncation_when_the_peer_is_killed_then_it_is_told(void **state
         bed_open(&bed, (client_form)(i / COUNT_OF(versions)), NULL);
         client_connect(&client, &bed, &config, NULL);
         echo_sizes(&client, 127); /* nothing is on its way when it dies */
-        peer_signal(&server, SIGKILL);
+        peer_signal(&server, SIGUSR1);
         client_expect_end(&client, &error);
         bed_close(&bed);
         peer_kill(&server);

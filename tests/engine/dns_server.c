@@ -189,8 +189,8 @@ static void answer(packet *out, const uint8_t *asked, const question *q)
 {
     *out = (packet){0};
     put(out, asked, q->size);
-    out->bytes[2] = 0x81; /* response, recursion desired */
-    out->bytes[3] = 0x80; /* recursion available */
+    out->bytes[2] = 0x81;         /* response, recursion desired */
+    out->bytes[3] = 0x80;         /* recursion available */
     memset(out->bytes + 6, 0, 6); /* no records yet; drops the OPT record of newer c-ares */
     script(out, q);
 }
@@ -236,8 +236,14 @@ static void server_on_udp(dns_server *server)
         memset(out.bytes + 6, 0, 6);
     }
     if (starts(&q, "noise.")) {
-        const packet garbage = {.size = 200, .bytes = {0xFF, 0xFE, 0x01}};
+        packet stale = out;
+        stale.bytes[0] ^= 0xFF; /* the answer to another question */
+        stale.bytes[stale.size - 1] ^= 0xFF;
         sendto(server->udp, "", 0, 0, (struct sockaddr *)&from, from_size);
+        sendto(server->udp, stale.bytes, stale.size, 0, (struct sockaddr *)&from, from_size);
+    }
+    if (starts(&q, "garbage.")) {
+        const packet garbage = {.size = 200, .bytes = {0xFF, 0xFE, 0x01}};
         sendto(server->udp, "xyz", 3, 0, (struct sockaddr *)&from, from_size);
         sendto(server->udp, garbage.bytes, garbage.size, 0, (struct sockaddr *)&from, from_size);
     }
@@ -375,8 +381,7 @@ static void *server_run(void *argument)
 void dns_server_start(dns_server *server)
 {
     *server = (dns_server){0};
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     /* A port that is free for both: the kernel picks UDP's, and TCP's has to fit. */
     for (int attempt = 0;; attempt++) {

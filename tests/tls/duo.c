@@ -131,8 +131,8 @@ void duo_site_force_tls12(duo_site *site)
     (void)snprintf(path, sizeof(path), "%s/cert.pem", site->folder);
     assert_int_equal(wolfSSL_CTX_use_certificate_chain_file(wolf, path), WOLFSSL_SUCCESS);
     (void)snprintf(path, sizeof(path), "%s/key.pem", site->folder);
-    assert_int_equal(wolfSSL_CTX_use_PrivateKey_file(wolf, path, WOLFSSL_FILETYPE_PEM),
-                     WOLFSSL_SUCCESS);
+    assert_int_equal(
+        wolfSSL_CTX_use_PrivateKey_file(wolf, path, WOLFSSL_FILETYPE_PEM), WOLFSSL_SUCCESS);
     hpxi_tls_verify_install(wolf, true);
     hpxi_tls_session_install(wolf);
     wolfSSL_CTX_free(site->server->wolf);
@@ -147,8 +147,12 @@ static size_t duo_alpn_wire(uint8_t *to, const char *name)
     return size + 1;
 }
 
-void duo_make_alpn(duo *d, duo_site *site, const char *server_name, const char *client_alpn,
-                    const char *server_alpn)
+void duo_make_alpn(
+    duo *d,
+    duo_site *site,
+    const char *server_name,
+    const char *client_alpn,
+    const char *server_alpn)
 {
     *d = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
     d->allocator = fa_allocator(&d->memory);
@@ -268,11 +272,12 @@ static hpx_status duo_step(duo *d, bool at_client)
     uint8_t *piece = duo_take_piece(d, in, &size);
     duo_flip(d, !at_client, piece, size);
     uint8_t *data = piece;
-    const hpx_status status = hpxi_tls_handshake(at_client ? d->client : d->server,
-                                                 &data,
-                                                 &size,
-                                                 out,
-                                                 at_client ? &d->client_error : &d->server_error);
+    const hpx_status status = hpxi_tls_handshake(
+        at_client ? d->client : d->server,
+        &data,
+        &size,
+        out,
+        at_client ? &d->client_error : &d->server_error);
     if (status == HPX_E_PARTIAL) {
         assert_int_equal(size, 0);
     }
@@ -314,13 +319,14 @@ hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain)
         uint8_t *data = piece;
         ptrdiff_t rc = 1;
         while (rc > 0) {
-            rc = hpxi_tls_read(at_client ? d->client : d->server,
-                               &data,
-                               &size,
-                               decrypted,
-                               sizeof(decrypted),
-                               out,
-                               at_client ? &d->client_error : &d->server_error);
+            rc = hpxi_tls_read(
+                at_client ? d->client : d->server,
+                &data,
+                &size,
+                decrypted,
+                sizeof(decrypted),
+                out,
+                at_client ? &d->client_error : &d->server_error);
             if (rc > 0) {
                 assert_true(hpxi_buf_append(plain, decrypted, (size_t)rc));
             }
@@ -337,9 +343,11 @@ hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain)
 void duo_send(duo *d, bool from_client, const uint8_t *bytes, size_t size)
 {
     const hpx_span plain = {.data = bytes, .size = size};
-    assert_int_equal(hpxi_tls_write(from_client ? d->client : d->server,
-                                    plain,
-                                    from_client ? &d->to_server : &d->to_client,
-                                    NULL),
-                     HPX_OK);
+    assert_int_equal(
+        hpxi_tls_write(
+            from_client ? d->client : d->server,
+            plain,
+            from_client ? &d->to_server : &d->to_client,
+            NULL),
+        HPX_OK);
 }

@@ -27,7 +27,8 @@ typedef struct duo_site {
 
 /* A site whose server shows the leaf of `spec`, signed by the root. */
 void duo_site_make(duo_site *site, const certs_spec *leaf);
-/* As above, with this chain (leaf first) and the client trusting `root`; site->leaf holds the key. */
+/* As above, with this chain (leaf first) and the client trusting `root`; site->leaf holds the key.
+ */
 void duo_site_make_chain(duo_site *site, const certs_identity *const *chain, size_t count);
 void duo_site_free(duo_site *site);
 /* The server speaks TLS 1.2 only from now on. */
@@ -44,7 +45,8 @@ typedef struct duo {
     hpx_status server_status;
     size_t cut_bytes;
     uint64_t seed;
-    bool flip_from_client; /* flip a bit of byte flip_at (from 1; 0: none) of what this side sends */
+    bool
+        flip_from_client; /* flip a bit of byte flip_at (from 1; 0: none) of what this side sends */
     bool flipped;
     size_t flip_at;
     hpx_allocator allocator;
@@ -53,8 +55,12 @@ typedef struct duo {
 
 /* Makes both sessions. */
 void duo_make(duo *d, duo_site *site, const char *server_name, bool insecure);
-void duo_make_alpn(duo *d, duo_site *site, const char *server_name, const char *client_alpn,
-                    const char *server_alpn);
+void duo_make_alpn(
+    duo *d,
+    duo_site *site,
+    const char *server_name,
+    const char *client_alpn,
+    const char *server_alpn);
 /* Checks that nothing is left of what the sessions allocated. */
 void duo_free(duo *d);
 /* Runs the handshake until both sides are done or one failed. True: both are done. */

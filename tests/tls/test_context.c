@@ -37,17 +37,20 @@ static int context_setup(void **state)
     const certs_identity *const root[] = {&site.root};
     (void)certs_pem(root_pem, root, 1);
     certs_write_file(garbage_file, site.folder, "garbage.pem", "no PEM here\n");
-    certs_write_file(broken_file,
-                     site.folder,
-                     "broken.pem",
-                     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    certs_write_file(
+        broken_file,
+        site.folder,
+        "broken.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     certs_identity other;
-    certs_make(&other,
-               &(certs_spec){.common_name = "old root",
-                             .is_ca = true,
-                             .not_before_s = -9 * CERTS_DAY_S,
-                             .not_after_s = -CERTS_DAY_S},
-               NULL);
+    certs_make(
+        &other,
+        &(certs_spec){
+            .common_name = "old root",
+            .is_ca = true,
+            .not_before_s = -9 * CERTS_DAY_S,
+            .not_after_s = -CERTS_DAY_S},
+        NULL);
     (void)certs_key_pem(pem, &other);
     certs_write_file(other_key_file, site.folder, "other-key.pem", pem);
     const certs_identity *const expired[] = {&other};
@@ -175,8 +178,8 @@ static const struct {
      "keylog_file '/nonexistent/keys'"},
 };
 
-static hpx_status make(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
-                       hpx_error *error)
+static hpx_status
+make(hpx_tls_context **out, const hpx_tls_config *config, bool is_server, hpx_error *error)
 {
     return is_server ? hpx_tls_server_context_new(out, config, error)
                      : hpx_tls_client_context_new(out, config, error);

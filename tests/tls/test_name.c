@@ -4,11 +4,10 @@
  * Method  Tables: what may be wanted at all, dNSName against name, iPAddress against address. SANs
  *         are given with their length, so that they can hold a NUL.
  */
-#include "tls/name.h"
-
 #include <stdio.h>
 
 #include "tests/support/test.h"
+#include "tls/name.h"
 
 static const struct {
     const char *text;
@@ -37,7 +36,11 @@ static const struct {
     {"a b.example", false, false, NULL},
     {"a.example:443", false, false, NULL},
     {"a@b.example", false, false, NULL},
-    {"b\xC3\xBC" "cher.example", false, false, NULL},
+    {"b\xC3\xBC"
+     "cher.example",
+     false,
+     false,
+     NULL},
     {"127.0.0.1.", false, false, NULL},
     {"127.1", false, false, NULL},
     {"0x7f.1", false, false, NULL},
@@ -189,8 +192,8 @@ static void test_name_matches_ip_only_byte_by_byte(void **state)
     for (size_t i = 0; i < COUNT_OF(ip_rows); i++) {
         hpxi_tls_name name;
         assert_true(hpxi_tls_name_parse(&name, ip_rows[i].wanted));
-        const bool matches = hpxi_tls_name_matches_ip(
-            &name, (const uint8_t *)ip_rows[i].san, ip_rows[i].san_bytes);
+        const bool matches =
+            hpxi_tls_name_matches_ip(&name, (const uint8_t *)ip_rows[i].san, ip_rows[i].san_bytes);
         if (matches != ip_rows[i].matches) {
             fail_msg("row %zu: '%s'", i, ip_rows[i].wanted);
         }

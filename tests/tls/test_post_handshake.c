@@ -70,8 +70,7 @@ static ptrdiff_t bare_client_reads(bare *b, hpx_error *error)
     ptrdiff_t total = 0;
     ptrdiff_t rc = 1;
     while (rc > 0) {
-        rc = hpxi_tls_read(
-            b->client, &data, &size, plain, sizeof(plain), &b->to_server, error);
+        rc = hpxi_tls_read(b->client, &data, &size, plain, sizeof(plain), &b->to_server, error);
         total += rc > 0 ? rc : 0;
     }
     hpxi_buf_consume(&b->to_client, hpxi_buf_size(&b->to_client));
@@ -173,8 +172,8 @@ static void test_flood_of_session_tickets_is_ignored(void **state)
     generous.wolf = wolfSSL_CTX_new(wolfSSLv23_server_method()); /* sends tickets by default */
     assert_non_null(generous.wolf);
     assert_int_equal(wolfSSL_CTX_use_certificate_chain_file(generous.wolf, cert), WOLFSSL_SUCCESS);
-    assert_int_equal(wolfSSL_CTX_use_PrivateKey_file(generous.wolf, key, WOLFSSL_FILETYPE_PEM),
-                     WOLFSSL_SUCCESS);
+    assert_int_equal(
+        wolfSSL_CTX_use_PrivateKey_file(generous.wolf, key, WOLFSSL_FILETYPE_PEM), WOLFSSL_SUCCESS);
     wolfSSL_CTX_set_verify(generous.wolf, WOLFSSL_VERIFY_NONE, NULL);
     site.server = &generous;
     bare b;

@@ -42,21 +42,36 @@ static void open_duo(duo *d, size_t version, size_t cut_bytes, uint64_t seed)
     d->cut_bytes = cut_bytes;
     d->seed = seed;
     if (!duo_handshake(d)) {
-        fail_msg("cut %zu seed %llu: client %d '%s', server %d '%s'",
-                 cut_bytes,
-                 (unsigned long long)seed,
-                 d->client_status,
-                 d->client_error.detail,
-                 d->server_status,
-                 d->server_error.detail);
+        fail_msg(
+            "cut %zu seed %llu: client %d '%s', server %d '%s'",
+            cut_bytes,
+            (unsigned long long)seed,
+            d->client_status,
+            d->client_error.detail,
+            d->server_status,
+            d->server_error.detail);
     }
 }
 
 static void test_handshake_at_every_cut_then_done_and_verified(void **state)
 {
     (void)state;
-    static const size_t cuts[] = {0, 1, 2, 3, 5, 6, 7, 64, 1000, DUO_CUT_RANDOM, DUO_CUT_RANDOM,
-                                  DUO_CUT_RANDOM, DUO_CUT_RANDOM, DUO_CUT_RANDOM, DUO_CUT_RANDOM};
+    static const size_t cuts[] = {
+        0,
+        1,
+        2,
+        3,
+        5,
+        6,
+        7,
+        64,
+        1000,
+        DUO_CUT_RANDOM,
+        DUO_CUT_RANDOM,
+        DUO_CUT_RANDOM,
+        DUO_CUT_RANDOM,
+        DUO_CUT_RANDOM,
+        DUO_CUT_RANDOM};
     for (size_t version = 0; version < COUNT_OF(sites); version++) {
         for (size_t i = 0; i < COUNT_OF(cuts); i++) {
             duo d;
@@ -120,8 +135,8 @@ static void test_data_behind_the_last_flight_is_left_for_read(void **state)
         duo_make(&d, &sites[version], NAME, false);
         uint8_t *data = NULL;
         size_t size = 0;
-        assert_int_equal(hpxi_tls_handshake(d.client, &data, &size, &d.to_server, NULL),
-                         HPX_E_PARTIAL);
+        assert_int_equal(
+            hpxi_tls_handshake(d.client, &data, &size, &d.to_server, NULL), HPX_E_PARTIAL);
         /* Flight by flight, each in one piece; whoever is done first writes at once. */
         hpx_status status = HPX_E_PARTIAL;
         bool client_turn = false;
@@ -130,8 +145,7 @@ static void test_data_behind_the_last_flight_is_left_for_read(void **state)
             hpxi_buf *out = client_turn ? &d.to_server : &d.to_client;
             size = hpxi_buf_size(in);
             data = in->data + in->head;
-            status = hpxi_tls_handshake(
-                client_turn ? d.client : d.server, &data, &size, out, NULL);
+            status = hpxi_tls_handshake(client_turn ? d.client : d.server, &data, &size, out, NULL);
             assert_int_equal(size, 0);
             hpxi_buf_consume(in, hpxi_buf_size(in));
             client_turn = !client_turn;
@@ -244,13 +258,15 @@ static void test_handshake_with_any_bit_flipped_is_never_done_on_both_sides(void
             d.flip_from_client = (i & 1) != 0;
             const bool done = duo_handshake(&d);
             if (d.flipped && done) {
-                fail_msg("a flip at byte %zu from the %s went unnoticed",
-                         flip_at,
-                         d.flip_from_client ? "client" : "server");
+                fail_msg(
+                    "a flip at byte %zu from the %s went unnoticed",
+                    flip_at,
+                    d.flip_from_client ? "client" : "server");
             }
             if (d.client_status < 0 && d.client_status != HPX_E_PARTIAL) {
-                assert_true(d.client_error.status <= HPX_E_TLS_HANDSHAKE &&
-                            d.client_error.status >= HPX_E_TLS_CONFIG);
+                assert_true(
+                    d.client_error.status <= HPX_E_TLS_HANDSHAKE &&
+                    d.client_error.status >= HPX_E_TLS_CONFIG);
                 assert_true(d.client_error.detail[0] != '\0');
             }
             duo_free(&d);
@@ -263,13 +279,24 @@ static const struct {
     hpx_status status;
     const char *detail;
 } not_tls_rows[] = {
-    {"HTTP/1.1 400 Bad Request\r\n\r\n", HPX_E_TLS_PROTOCOL, "does not speak TLS: it begins with "
-                                                             "\"HTTP/\""},
+    {"HTTP/1.1 400 Bad Request\r\n\r\n",
+     HPX_E_TLS_PROTOCOL,
+     "does not speak TLS: it begins with "
+     "\"HTTP/\""},
     {"SSH-2.0-OpenSSH_9.2\r\n", HPX_E_TLS_PROTOCOL, "does not speak TLS"},
     {"\x81\x05hello..............", HPX_E_TLS_PROTOCOL, "does not speak TLS"},
-    {"\x15\x03\x03" "\0\2\2\x28", HPX_E_TLS_ALERT, "40 (handshake_failure)"},
-    {"\x15\x03\x03" "\0\2\2\x46", HPX_E_TLS_ALERT, "70 (protocol_version)"},
-    {"\x15\x03\x03" "\0\2\2\x70", HPX_E_TLS_ALERT, "112 (unrecognized_name)"},
+    {"\x15\x03\x03"
+     "\0\2\2\x28",
+     HPX_E_TLS_ALERT,
+     "40 (handshake_failure)"},
+    {"\x15\x03\x03"
+     "\0\2\2\x46",
+     HPX_E_TLS_ALERT,
+     "70 (protocol_version)"},
+    {"\x15\x03\x03"
+     "\0\2\2\x70",
+     HPX_E_TLS_ALERT,
+     "112 (unrecognized_name)"},
 };
 
 static void test_handshake_when_the_peer_answers_something_else_then_said_what(void **state)
@@ -288,10 +315,9 @@ static void test_handshake_when_the_peer_answers_something_else_then_said_what(v
             if (strstr(d.client_error.detail, not_tls_rows[i].detail) == NULL) {
                 fail_msg("row %zu: '%s'", i, d.client_error.detail);
             }
-            assert_int_equal(d.client_error.tls_alert,
-                             not_tls_rows[i].status == HPX_E_TLS_ALERT
-                                 ? (uint8_t)not_tls_rows[i].bytes[6]
-                                 : 0);
+            assert_int_equal(
+                d.client_error.tls_alert,
+                not_tls_rows[i].status == HPX_E_TLS_ALERT ? (uint8_t)not_tls_rows[i].bytes[6] : 0);
             duo_free(&d);
         }
     }
@@ -317,10 +343,10 @@ static void test_handshake_on_random_bytes_fails_or_waits(void **state)
         hpx_error error;
         uint8_t *none = NULL;
         size_t zero = 0;
-        assert_int_equal(hpxi_tls_handshake(d.client, &none, &zero, &d.to_server, &error),
-                         HPX_E_PARTIAL);
-        const hpx_status status = hpxi_tls_handshake(
-            at_client ? d.client : d.server, &data, &size, &d.to_client, &error);
+        assert_int_equal(
+            hpxi_tls_handshake(d.client, &none, &zero, &d.to_server, &error), HPX_E_PARTIAL);
+        const hpx_status status =
+            hpxi_tls_handshake(at_client ? d.client : d.server, &data, &size, &d.to_client, &error);
         assert_true(status < 0);
         duo_free(&d);
     }
@@ -360,13 +386,14 @@ static void test_steady_state_allocates_nothing(void **state)
                 hpxi_buf *in = at_client ? &d.to_client : &d.to_server;
                 uint8_t *data = in->data + in->head;
                 size_t size = hpxi_buf_size(in);
-                ptrdiff_t rc = hpxi_tls_read(at_client ? d.client : d.server,
-                                             &data,
-                                             &size,
-                                             plain,
-                                             sizeof(plain),
-                                             at_client ? &d.to_server : &d.to_client,
-                                             NULL);
+                ptrdiff_t rc = hpxi_tls_read(
+                    at_client ? d.client : d.server,
+                    &data,
+                    &size,
+                    plain,
+                    sizeof(plain),
+                    at_client ? &d.to_server : &d.to_client,
+                    NULL);
                 assert_int_equal(rc, sizes[i]);
                 assert_int_equal(size, 0);
                 hpxi_buf_consume(in, hpxi_buf_size(in));
@@ -383,7 +410,8 @@ static void test_steady_state_allocates_nothing(void **state)
     }
 }
 
-static void test_write_when_out_of_memory_then_nothing_is_written_and_later_writes_work(void **state)
+static void
+test_write_when_out_of_memory_then_nothing_is_written_and_later_writes_work(void **state)
 {
     (void)state;
     for (size_t version = 0; version < COUNT_OF(sites); version++) {
@@ -395,8 +423,8 @@ static void test_write_when_out_of_memory_then_nothing_is_written_and_later_writ
         const hpx_span plain = {.data = bytes, .size = sizeof(bytes)};
         for (int i = 0; i < 3; i++) {
             d.memory.fail_at = d.memory.count;
-            assert_int_equal(hpxi_tls_write(d.client, plain, &d.to_server, &error),
-                             HPX_E_NO_MEMORY);
+            assert_int_equal(
+                hpxi_tls_write(d.client, plain, &d.to_server, &error), HPX_E_NO_MEMORY);
             assert_int_equal(error.status, HPX_E_NO_MEMORY);
             assert_int_equal(hpxi_buf_size(&d.to_server), 0);
         }
@@ -439,7 +467,8 @@ static void test_new_when_memory_fails_then_no_session(void **state)
     }
 }
 
-static void test_handshake_when_the_nth_allocation_fails_then_refused_and_nothing_leaks(void **state)
+static void
+test_handshake_when_the_nth_allocation_fails_then_refused_and_nothing_leaks(void **state)
 {
     (void)state;
     for (size_t version = 0; version < COUNT_OF(sites); version++) {
@@ -549,7 +578,13 @@ static void test_new_when_the_settings_are_wrong_then_no_session(void **state)
     config.is_server = true;
     assert_int_equal(hpxi_tls_new(&tls, &config, &allocator, &error), HPX_E_TLS_CONFIG);
     config.is_server = false;
-    static const char *const lists[] = {"\x09http/1.1", "\0", "\x03" "a,b", "\x02" "a\0"};
+    static const char *const lists[] = {
+        "\x09http/1.1",
+        "\0",
+        "\x03"
+        "a,b",
+        "\x02"
+        "a\0"};
     static const size_t list_bytes[] = {9, 1, 4, 3};
     for (size_t i = 0; i < COUNT_OF(lists); i++) {
         config.alpn = (const uint8_t *)lists[i];
@@ -585,11 +620,11 @@ static void test_client_hello_names_the_server_unless_it_is_an_address(void **st
         duo_make(&d, &sites[0], rows[i].name, rows[i].insecure);
         uint8_t *data = NULL;
         size_t size = 0;
-        assert_int_equal(hpxi_tls_handshake(d.client, &data, &size, &d.to_server, NULL),
-                         HPX_E_PARTIAL);
+        assert_int_equal(
+            hpxi_tls_handshake(d.client, &data, &size, &d.to_server, NULL), HPX_E_PARTIAL);
         assert_true(rows[i].sent == NULL || contains(hpxi_buf_span(&d.to_server), rows[i].sent));
-        assert_true(rows[i].not_sent == NULL ||
-                    !contains(hpxi_buf_span(&d.to_server), rows[i].not_sent));
+        assert_true(
+            rows[i].not_sent == NULL || !contains(hpxi_buf_span(&d.to_server), rows[i].not_sent));
         duo_free(&d);
     }
 }

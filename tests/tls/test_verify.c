@@ -124,15 +124,16 @@ static void check_refused(duo *l, const char *name, hpx_status status, const cha
     assert_int_equal(hpxi_tls_handshake(l->client, &none, &zero, &l->to_server, &again), status);
     assert_string_equal(again.detail, l->client_error.detail);
     assert_int_equal(
-        hpxi_tls_read(l->client, &none, &zero, plain, sizeof(plain), &l->to_server, &again), status);
+        hpxi_tls_read(l->client, &none, &zero, plain, sizeof(plain), &l->to_server, &again),
+        status);
     const size_t sent = hpxi_buf_size(&l->to_server);
     assert_int_equal(hpxi_tls_write(l->client, hpx_span_of("x"), &l->to_server, &again), status);
     hpxi_tls_close_notify(l->client, &l->to_server);
     assert_int_equal(hpxi_buf_size(&l->to_server), sent);
 }
 
-static void check_row(duo_site *site, const char *name, const char *wanted, hpx_status status,
-                      const char *detail)
+static void check_row(
+    duo_site *site, const char *name, const char *wanted, hpx_status status, const char *detail)
 {
     duo l;
     duo_make(&l, site, wanted, false);
@@ -151,8 +152,8 @@ static void check_row(duo_site *site, const char *name, const char *wanted, hpx_
     duo_free(&l);
 }
 
-static void check_both_versions(duo_site *site, const char *name, const char *wanted,
-                                hpx_status status, const char *detail)
+static void check_both_versions(
+    duo_site *site, const char *name, const char *wanted, hpx_status status, const char *detail)
 {
     check_row(site, name, wanted, status, detail);
     duo_site_force_tls12(site);
@@ -165,11 +166,12 @@ static void test_verify_judges_each_leaf(void **state)
     for (size_t i = 0; i < COUNT_OF(leaf_rows); i++) {
         duo_site site;
         duo_site_make(&site, &leaf_rows[i].leaf);
-        check_both_versions(&site,
-                            leaf_rows[i].name,
-                            leaf_rows[i].wanted == NULL ? NAME : leaf_rows[i].wanted,
-                            leaf_rows[i].status,
-                            leaf_rows[i].detail);
+        check_both_versions(
+            &site,
+            leaf_rows[i].name,
+            leaf_rows[i].wanted == NULL ? NAME : leaf_rows[i].wanted,
+            leaf_rows[i].status,
+            leaf_rows[i].detail);
         duo_site_free(&site);
     }
 }

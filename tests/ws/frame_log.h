@@ -24,22 +24,27 @@ typedef struct frame_log {
     size_t size;
     size_t capacity;
     size_t event_count;
-    hpx_status status;       /* of the last call */
-    uint16_t failure_code;   /* of the decoder */
-    const char *detail;      /* of the decoder */
-    size_t consumed;         /* bytes given until it failed, or all */
+    hpx_status status;     /* of the last call */
+    uint16_t failure_code; /* of the decoder */
+    const char *detail;    /* of the decoder */
+    size_t consumed;       /* bytes given until it failed, or all */
 } frame_log;
 
 /* Decodes into an empty log with the decoder given; stops after the first failure. */
-void frame_log_decode(frame_log *log, hpxi_ws_decoder *decoder, const uint8_t *bytes, size_t size,
-                      frame_cut cut);
+void frame_log_decode(
+    frame_log *log, hpxi_ws_decoder *decoder, const uint8_t *bytes, size_t size, frame_cut cut);
 
 /* The same with a decoder of its own and the C library's memory. */
-void frame_log_decode_alone(frame_log *log, hpxi_ws_role role, const hpxi_ws_limits *limits,
-                            const uint8_t *bytes, size_t size, frame_cut cut);
+void frame_log_decode_alone(
+    frame_log *log,
+    hpxi_ws_role role,
+    const hpxi_ws_limits *limits,
+    const uint8_t *bytes,
+    size_t size,
+    frame_cut cut);
 
-void frame_log_add(frame_log *log, hpxi_ws_op op, uint16_t close_code, const uint8_t *data,
-                   size_t size);
+void frame_log_add(
+    frame_log *log, hpxi_ws_op op, uint16_t close_code, const uint8_t *data, size_t size);
 void frame_log_free(frame_log *log);
 
 bool frame_log_is_equal(const frame_log *a, const frame_log *b);

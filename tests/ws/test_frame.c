@@ -14,7 +14,7 @@
 #define LINE_BYTES 1024
 
 static const hpxi_ws_limits frame_limits = {
-    .message_bytes_max = 1024 * 1024, .retain_bytes_max = 4096, .fragments_max = 16};
+    .message_bytes_max = 1 << 20, .retain_bytes_max = 4096, .fragments_max = 16};
 
 typedef struct vector {
     const char *name;

@@ -7,6 +7,7 @@
  */
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/support/test.h"
 #include "ws/mask.h"
@@ -105,7 +106,7 @@ static void test_mask_when_cut_in_two_then_phase_carries_on(void **state)
 static void test_mask_when_between_guard_pages_then_never_beyond(void **state)
 {
     (void)state;
-    const size_t page = 4096;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uint8_t *map = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(map, MAP_FAILED);
     assert_int_equal(mprotect(map, page, PROT_NONE), 0);

@@ -11,6 +11,7 @@
  */
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/support/test.h"
 #include "ws/utf8.h"
@@ -148,7 +149,7 @@ static const char python_oracle[] =
 static void test_utf8_scalar_when_python_judges_then_same(void **state)
 {
     (void)state;
-    const char *python = getenv("HPX_PYTHON");
+    const char *python = getenv("HPX_PYTHON"); // NOLINT(concurrency-mt-unsafe): one thread
     char hex[2 * sizeof(edges) + 1];
     char script[1024];
     char command[1200];
@@ -198,6 +199,7 @@ static void test_utf8_when_any_three_bytes_then_as_scalar(void **state)
 static void test_utf8_when_any_four_bytes_from_F0_then_as_scalar(void **state)
 {
     (void)state;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
     const bool everything = getenv("HPX_TEST_EXHAUSTIVE") != NULL;
     memset(text, 'x', sizeof(text));
     for (uint32_t i = 0; i < 1u << 19; i++) {
@@ -286,12 +288,12 @@ static size_t make_random_text(uint8_t *bytes, size_t size, uint32_t *seed)
     while (at < size) {
         *seed = *seed * 1664525u + 1013904223u;
         const char *character = characters[(*seed >> 16) % kinds];
-        const size_t bytes_more = strlen(character);
-        if (at + bytes_more > size) {
+        if (at + strlen(character) > size) {
             break;
         }
-        memcpy(bytes + at, character, bytes_more);
-        at += bytes_more;
+        for (size_t i = 0; character[i] != '\0'; i++) {
+            bytes[at++] = (uint8_t)character[i];
+        }
     }
     return at;
 }
@@ -300,7 +302,7 @@ static size_t make_random_text(uint8_t *bytes, size_t size, uint32_t *seed)
 static void test_utf8_when_random_text_between_guard_pages_then_as_scalar(void **state)
 {
     (void)state;
-    const size_t page = 4096;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uint8_t *map = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(map, MAP_FAILED);
     assert_int_equal(mprotect(map, page, PROT_NONE), 0);

@@ -1,7 +1,8 @@
 """A WebSocket echo behind `openssl s_server`, which does the TLS: its stdin and stdout are ours.
 
 usage: s_server.py [option of openssl s_server...]
-stdout: "listening PORT"; "open PATH" and "closed CODE" per connection.
+stdout: "listening PORT"; "open PATH" and "closed CODE" per connection. SIGUSR1 kills s_server: TCP
+ends without close_notify (a closed stdin would make it say goodbye).
 SPDX-License-Identifier: Apache-2.0
 """
 import base64
@@ -116,6 +117,7 @@ def main():
     server = subprocess.Popen(
         ["openssl", "s_server", "-accept", "127.0.0.1:0", "-quiet"] + sys.argv[1:],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+    signal.signal(signal.SIGUSR1, lambda *_: server.kill())
     port = None
     while port is None:
         if server.poll() is not None:
