@@ -27,7 +27,7 @@ uint8_t *hpxi_buf_grow(hpxi_buf *buf, size_t bytes)
     if (data == NULL) {
         return NULL;
     }
-    if (used != 0) {
+    if (buf->data != NULL) {
         memcpy(data, buf->data + buf->head, used);
     }
     hpxi_free(buf->allocator, buf->data, buf->capacity);

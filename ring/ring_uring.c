@@ -296,12 +296,18 @@ static void ring_backlog_drain(hpxi_ring *ring)
     }
 }
 
+/* Not now: nothing was lost, and the next turn may succeed. */
+static bool ring_is_refusal(int result)
+{
+    return result == -EINTR || result == -EAGAIN || result == -EBUSY;
+}
+
 /* The kernel would not take everything (no memory, completions piled up): run what is done, so
  * that the next turn may succeed. The entries stay where they are. */
 static int ring_reap_only(hpxi_ring *ring)
 {
     const int result = ring_enter(ring, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0);
-    return result == -EINTR || result == -EAGAIN || result == -EBUSY ? 0 : result;
+    return ring_is_refusal(result) ? 0 : result;
 }
 
 /* Submits everything and runs completions. Returns >= 0, or -errno. */
@@ -311,10 +317,7 @@ static int ring_run(hpxi_ring *ring)
         ring_backlog_drain(ring);
         const uint32_t pending = ring_sq_pending(ring);
         const int taken = ring_enter(ring, pending, 0, IORING_ENTER_GETEVENTS, NULL, 0);
-        if (taken == -EINTR) {
-            continue;
-        }
-        if (taken == -EAGAIN || taken == -EBUSY || (taken >= 0 && (uint32_t)taken < pending)) {
+        if (ring_is_refusal(taken) || (taken >= 0 && (uint32_t)taken < pending)) {
             return ring_reap_only(ring);
         }
         if (taken < 0 || ring->backlog_count == 0) {
@@ -362,10 +365,10 @@ int hpxi_ring_wait(hpxi_ring *ring, uint64_t timeout_ns)
     const uint32_t flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
     const int taken = ring_enter(ring, pending, 1, flags, &argument, sizeof(argument));
     hpxi_count(&ring->counters->sleeps, 1);
-    if (taken == -EAGAIN || taken == -EBUSY || (taken >= 0 && (uint32_t)taken < pending)) {
+    if (ring_is_refusal(taken) || (taken >= 0 && (uint32_t)taken < pending)) {
         return hpxi_ring_turn(ring);
     }
-    if (taken < 0 && taken != -ETIME && taken != -EINTR) {
+    if (taken < 0 && taken != -ETIME) {
         return taken;
     }
     return ring_ready(ring);

@@ -204,8 +204,6 @@ static void sock_let_go(hpxi_sock *sock, bool abort)
     sock->state = HPXI_SOCK_CLOSING;
     sock->receiving = false;
     sock->stuck = false;
-    sock->end_owed = 0;
-    sock->drain_owed = false;
     sock_cancel_armed(sock);
     if (sock->inflight == 0) {
         hpxi_sock_push_settle(sock);
@@ -227,11 +225,9 @@ void hpxi_sock_abort(hpxi_sock *sock)
 static void sock_end(hpxi_sock *sock, int result)
 {
     HPX_ASSERT(sock->state == HPXI_SOCK_OPEN && result <= 0);
+    HPX_ASSERT(!sock->ended);
     sock_hot_remove(sock);
     sock->receiving = false;
-    if (sock->ended) {
-        return;
-    }
     sock->ended = true;
     if (sock->end_owed != 0) { /* a send failed first, and is why the stream ended */
         sock->end_owed = 0;

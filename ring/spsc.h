@@ -27,7 +27,7 @@
 #include "ring/assert.h"
 
 #define HPXI_CACHE_LINE 64u
-#define HPXI_ISOLATE    (2 * HPXI_CACHE_LINE) /* two lines: the adjacent-line prefetcher */
+#define HPXI_ISOLATE    128u /* two lines: the adjacent-line prefetcher */
 
 #define HPXI_SPSC_ALIGN        16u
 #define HPXI_SPSC_TYPE_PADDING 0u

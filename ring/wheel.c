@@ -84,7 +84,7 @@ void hpxi_wheel_init(hpxi_wheel *wheel, uint64_t now_ns)
     for (uint32_t level = 0; level < HPXI_WHEEL_LEVELS; level++) {
         wheel->occupied[level] = 0;
         for (uint32_t index = 0; index < HPXI_WHEEL_SLOTS; index++) {
-            list_init(&wheel->slots[level][index], level * HPXI_WHEEL_SLOTS + index);
+            list_init(&wheel->slots[level][index], (uint64_t)level * HPXI_WHEEL_SLOTS + index);
         }
     }
     list_init(&wheel->due, WHEEL_NO_SLOT);
@@ -128,7 +128,7 @@ static void wheel_unlink(hpxi_wheel *wheel, hpxi_timer *timer)
     /* Neighbours that are one and the same can only be the head: it is alone now. */
     if (next == timer->prev && next->deadline_ns != WHEEL_NO_SLOT) {
         const uint64_t number = next->deadline_ns;
-        HPX_DASSERT(number < HPXI_WHEEL_LEVELS * HPXI_WHEEL_SLOTS);
+        HPX_DASSERT(number / HPXI_WHEEL_SLOTS < HPXI_WHEEL_LEVELS);
         wheel->occupied[number / HPXI_WHEEL_SLOTS] &= ~(UINT64_C(1) << number % HPXI_WHEEL_SLOTS);
     }
     timer->next = NULL;

@@ -54,8 +54,8 @@ hpx_status hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_
                               hpx_error *error);
 
 /*
- * Decrypt: consume cipher bytes from *data and *size, put plain bytes into plain[0..plain_size), which
- * is at least 16 KiB. Answers the protocol needs (KeyUpdate) are appended to `out`.
+ * Decrypt: consume cipher bytes from *data and *size, put plain bytes into plain[0..plain_size),
+ * which is at least 16 KiB. Answers the protocol needs (KeyUpdate) are appended to `out`.
  *
  * Returns > 0 plain bytes; HPX_E_PARTIAL all input used and no plain byte; 0 the peer's
  * close_notify (orderly end); or a final error: HPX_E_TLS_ALERT, HPX_E_TLS_PROTOCOL,

@@ -42,6 +42,7 @@ static void server_serve(script_server *server, int fd)
     script_conn *conn = calloc(1, sizeof(*conn));
     CHECK(conn != NULL);
     conn->fd = fd;
+    conn->release = server->release;
     const int saw = server->serve(conn, server->user);
     if (conn->fd >= 0) {
         (void)close(conn->fd);
@@ -106,7 +107,9 @@ void script_start(script_server *server, script_fn serve, void *user)
     server->fd = server_bind(AF_INET, &server->port, 128);
     CHECK(server->fd >= 0);
     server->stop = eventfd(0, EFD_CLOEXEC);
+    server->release = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
     CHECK(server->stop >= 0);
+    CHECK(server->release >= 0);
     CHECK(pthread_mutex_init(&server->lock, NULL) == 0);
     CHECK(pthread_cond_init(&server->changed, NULL) == 0);
     CHECK(pthread_create(&server->thread, NULL, server_run, server) == 0);
@@ -119,6 +122,7 @@ void script_stop(script_server *server)
     CHECK(pthread_join(server->thread, NULL) == 0);
     (void)close(server->fd);
     (void)close(server->stop);
+    (void)close(server->release);
     (void)pthread_cond_destroy(&server->changed);
     (void)pthread_mutex_destroy(&server->lock);
 }
@@ -136,6 +140,12 @@ int script_await(script_server *server, uint32_t count)
     const int saw = server->served >= count ? server->saw : SCRIPT_SAW_NOTHING;
     (void)pthread_mutex_unlock(&server->lock);
     return saw;
+}
+
+void script_release(script_server *server)
+{
+    const uint64_t one = 1;
+    CHECK(write(server->release, &one, sizeof(one)) == sizeof(one));
 }
 
 uint32_t script_served(script_server *server)
@@ -178,6 +188,11 @@ bool script_write(script_conn *conn, const void *data, size_t size)
     return true;
 }
 
+void script_rest(void)
+{
+    (void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+}
+
 bool script_dribble(script_conn *conn, const void *data, size_t size, size_t step)
 {
     const uint8_t *at = data;
@@ -188,8 +203,8 @@ bool script_dribble(script_conn *conn, const void *data, size_t size, size_t ste
         }
         at += part;
         size -= part;
-        if (size != 0) { /* a hint to the scheduler, nothing depends on it */
-            (void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+        if (size != 0) {
+            script_rest();
         }
     }
     return true;
@@ -265,6 +280,14 @@ int script_read_end(script_conn *conn)
             return got == 0 ? SCRIPT_SAW_EOF : SCRIPT_SAW_RESET;
         }
     }
+}
+
+void script_hold(const script_conn *conn)
+{
+    uint64_t one;
+    struct pollfd fd = {.fd = conn->release, .events = POLLIN};
+    CHECK(poll(&fd, 1, SOCKET_TIMEOUT_S * 1000) == 1);
+    CHECK(read(conn->release, &one, sizeof(one)) == sizeof(one));
 }
 
 void script_reset(script_conn *conn)

@@ -25,6 +25,7 @@ enum {
 
 typedef struct script_conn {
     int fd;
+    int release; /* eventfd of script_hold() */
     char head[SCRIPT_HEAD_BYTES]; /* of the request, NUL-terminated */
     size_t head_bytes;
 } script_conn;
@@ -36,7 +37,8 @@ typedef int (*script_fn)(script_conn *conn, void *user);
 typedef struct script_server {
     int fd;
     uint16_t port;
-    int stop; /* eventfd */
+    int stop;    /* eventfds */
+    int release;
     pthread_t thread;
     script_fn serve;
     void *user;
@@ -52,6 +54,9 @@ void script_stop(script_server *server);
 /* Waits until `count` connections were served; returns what the last one saw. */
 int script_await(script_server *server, uint32_t count);
 
+/* Lets one script_hold() go on. */
+void script_release(script_server *server);
+
 /* Connections served so far. */
 uint32_t script_served(script_server *server);
 
@@ -63,7 +68,10 @@ bool script_read_head(script_conn *conn);
 /* Writes all; false if the peer is gone. */
 bool script_write(script_conn *conn, const void *data, size_t size);
 
-/* Writes `step` bytes at a time, each in a segment of its own, with time to be read alone. */
+/* Time for what was written to be read alone: a hint to the scheduler, nothing depends on it. */
+void script_rest(void);
+
+/* Writes `step` bytes at a time, with a rest between. */
 bool script_dribble(script_conn *conn, const void *data, size_t size, size_t step);
 
 /* "HTTP/1.1 101 ..." for the request in conn->head. Returns its length. */
@@ -74,6 +82,9 @@ int script_read_frames(script_conn *conn);
 
 /* Reads until the peer's FIN: how it ended. */
 int script_read_end(script_conn *conn);
+
+/* Does nothing, whatever the peer does, until script_release(). */
+void script_hold(const script_conn *conn);
 
 /* RST instead of FIN. */
 void script_reset(script_conn *conn);

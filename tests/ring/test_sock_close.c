@@ -293,6 +293,69 @@ static void test_callback_when_it_calls_back_then_safe(void **state)
     }
 }
 
+/* More is there than one callback is given: what is left goes nowhere. */
+static void test_close_when_more_bytes_are_there_then_they_are_dropped(void **state)
+{
+    (void)state;
+    static uint8_t bytes[100000];
+    bed_pattern(bytes, 0, sizeof(bytes));
+    for (int hot = 0; hot < 2; hot++) {
+        for (int how = 0; how < 2; how++) {
+            bed on;
+            bed_init(&on);
+            actor self = {.bed = &on, .receive = true, .hot = hot != 0};
+            self.acts[CALL_BYTES] = how == 0 ? ACT_CLOSE : ACT_ABORT;
+            const int peer = actor_pair(&self);
+            bed_write(peer, bytes, sizeof(bytes));
+            TURN_UNTIL(&on, self.gone == 1);
+            assert_int_equal(self.calls[CALL_BYTES], 1);
+            close(peer);
+            bed_fini(&on);
+        }
+    }
+}
+
+/* A connection was accepted, and its completion not yet taken, when the listener was closed. */
+static void test_close_when_accepted_descriptor_is_underway_then_it_is_closed(void **state)
+{
+    (void)state;
+    bed on;
+    hpxi_address address;
+    bed_init(&on);
+    actor listener = {.bed = &on};
+    actor_listen(&listener, &address);
+    bed_turn(&on);
+    const int guest = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(guest, &address.u.any, address.size), 0);
+    while (hpxi_ring_turn(on.ring.ring) == 0) {
+    }
+    actor_close(&listener);
+    TURN_UNTIL(&on, listener.gone == 1);
+    assert_int_equal(listener.calls[CALL_ACCEPT], 0);
+    close(guest);
+    bed_fini(&on); /* counts descriptors */
+}
+
+static void test_close_when_buffers_have_grown_then_large_ones_are_freed(void **state)
+{
+    (void)state;
+    bed on;
+    bed_init(&on);
+    const size_t before = on.ring.fa.bytes;
+    for (int i = 0; i < 2; i++) {
+        actor self = {.bed = &on, .receive = true};
+        const int peer = actor_pair(&self);
+        actor_append(&self, i == 0 ? 16u << 20 : 1000);
+        bed_turn(&on);
+        actor_close(&self);
+        TURN_UNTIL(&on, self.gone == 1);
+        close(peer);
+        /* Small ones stay, so that the next use of the slot allocates nothing. */
+        assert_int_equal(on.ring.fa.bytes > before, i == 1);
+    }
+    bed_fini(&on);
+}
+
 /* Each hot socket closes all others while they are walked over. */
 static void test_receive_hot_when_callback_closes_all_then_safe(void **state)
 {
@@ -472,6 +535,9 @@ int main(void)
         cmocka_unit_test(test_close_when_receiving_then_peer_sees_fin),
         cmocka_unit_test(test_abort_when_open_then_peer_sees_reset),
         cmocka_unit_test(test_callback_when_it_calls_back_then_safe),
+        cmocka_unit_test(test_close_when_more_bytes_are_there_then_they_are_dropped),
+        cmocka_unit_test(test_close_when_accepted_descriptor_is_underway_then_it_is_closed),
+        cmocka_unit_test(test_close_when_buffers_have_grown_then_large_ones_are_freed),
         cmocka_unit_test(test_receive_hot_when_callback_closes_all_then_safe),
         cmocka_unit_test(test_fini_when_sockets_are_left_then_no_descriptor_leaks),
         cmocka_unit_test(test_init_when_each_allocation_fails_then_no_leak),

@@ -35,7 +35,7 @@ static int teardown(void **state)
 
 static uint8_t content(uint64_t tag, uint32_t at)
 {
-    return (uint8_t)(tag * 31 + at * 7 + 1);
+    return (uint8_t)(tag * 31 + (uint64_t)at * 7 + 1);
 }
 
 /* Claims and fills one record; false when the ring is full. */

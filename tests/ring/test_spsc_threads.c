@@ -21,7 +21,7 @@
 #define STREAM_RECORDS   2000000u
 #define DOORBELL_RECORDS 300000u
 #define SLEEPS_MIN       1000u
-#define HANG_NS          (30 * HPX_NS_PER_S) /* without one record: far above any scheduling delay */
+#define HANG_NS          (30 * HPX_NS_PER_S) /* without one record: above any scheduling delay */
 #define WATCH_NS         (2 * HPX_NS_PER_MS)
 
 typedef struct channel {

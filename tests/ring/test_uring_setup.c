@@ -79,6 +79,16 @@ static bool forbid_descriptors(const attempt *with)
     return setrlimit(RLIMIT_NOFILE, &few) == 0;
 }
 
+/* Needs no descriptor itself. */
+static int open_count(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 64; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
 static void try_in_child(void *ctx)
 {
     const attempt *with = ctx;
@@ -90,6 +100,7 @@ static void try_in_child(void *ctx)
         _exit(TEST_EXIT_SKIP);
     }
     hpx_error error = {0};
+    const int fds = open_count();
     if (with->with_probe) {
         hpx_uring_probe probe;
         hpx_system_probe_uring(&probe);
@@ -100,7 +111,8 @@ static void try_in_child(void *ctx)
         hpxi_ring_new(&ring, &config, &counters, &allocator, &error);
         hpxi_ring_free(ring, 0);
     }
-    if (fa.live != 0 || write(with->pipe[1], &error, sizeof(error)) != sizeof(error)) {
+    if (open_count() != fds || fa.live != 0 ||
+        write(with->pipe[1], &error, sizeof(error)) != sizeof(error)) {
         _exit(1);
     }
 }

@@ -133,6 +133,7 @@ static const struct {
     {"ta.example.com", DNS("t*.example.com"), false},
     {"at.example.com", DNS("*t.example.com"), false},
     {"t.example.com", DNS("t*.example.com"), false},
+    {"a.b.example.com", DNS("*tb.example.com"), false},
     {"a.example.com", DNS("a.*.com"), false},
     {"a.example.com", DNS("a.example.*"), false},
     {"a.b.example.com", DNS("*.example.com"), false},

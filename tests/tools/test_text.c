@@ -33,7 +33,7 @@ static void test_text_when_json_then_escaped(void **state)
     char buffer[64];
     text out;
     text_init(&out, buffer, sizeof(buffer));
-    text_add_json(&out, "a\"b\\\n\0\xC3\xA4", 9);
+    text_add_json(&out, "a\"b\\\n\0\xC3\xA4", 8);
     assert_string_equal(buffer, "\"a\\\"b\\\\\\u000a\\u0000\xC3\xA4\"");
 }
 

@@ -68,7 +68,8 @@ static void jsonrpc_take(jsonrpc_request *request, yyjson_val *root)
     } else if (params != NULL && !yyjson_is_obj(params)) {
         jsonrpc_refuse(request, JSONRPC_INVALID_PARAMS, "params must be an object");
     } else {
-        request->method = yyjson_get_str(method);
+        const char *name = yyjson_get_str(method);
+        request->method = strlen(name) == yyjson_get_len(method) ? name : ""; /* no NUL in it */
         request->params = params;
     }
 }

@@ -27,7 +27,7 @@ enum {
 
 typedef struct jsonrpc_request {
     yyjson_doc *doc;
-    const char *method;        /* "" unless error is 0 */
+    const char *method;        /* "" if error is not 0, or if it has NUL bytes */
     yyjson_val *params;        /* an object, or NULL if there are none */
     bool is_notification;      /* no id: no reply */
     int error;                 /* 0, or the code to answer with */

@@ -12,7 +12,7 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <poll.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +23,11 @@
 static const char tui_enter[] = "\033[?25l\033[?7l"; /* hide the cursor, do not wrap */
 static const char tui_leave[] = "\033[?7h\033[?25h";
 
-/* What the signal handler needs, written before tui_is_entered is set. */
+/* What tui_restore() needs, also in a signal handler on any thread: written before tui_is_entered
+ * is set (release); whoever takes that back (acquire) restores, once. */
 static struct termios tui_saved;
-static volatile sig_atomic_t tui_is_entered;
-static volatile sig_atomic_t tui_has_saved;
+static bool tui_has_saved;
+static atomic_bool tui_is_entered;
 
 static void tui_measure(tui *t)
 {
@@ -39,10 +40,9 @@ static void tui_measure(tui *t)
 /* Async-signal-safe. */
 static void tui_restore(void)
 {
-    if (!tui_is_entered) {
+    if (!atomic_exchange_explicit(&tui_is_entered, false, memory_order_acquire)) {
         return;
     }
-    tui_is_entered = 0;
     if (tui_has_saved) {
         tcsetattr(STDIN_FILENO, TCSANOW, &tui_saved);
     }
@@ -85,7 +85,7 @@ void tui_open(tui *t)
         return;
     }
     tui_take_keys(t);
-    tui_is_entered = 1;
+    atomic_store_explicit(&tui_is_entered, true, memory_order_release);
     cli_set_exit_hook(tui_restore);
     fputs(tui_enter, stdout);
     fflush(stdout);
@@ -107,7 +107,8 @@ void tui_draw(tui *t, const char *lines)
         printf("\r\033[%dA", t->drawn_lines);
     }
     t->drawn_lines = 0;
-    while (*lines != '\0') {
+    /* More lines than the window has would scroll, and going up again would not reach the first. */
+    while (*lines != '\0' && t->drawn_lines < t->rows - 1) {
         const size_t size = strcspn(lines, "\n");
         fwrite(lines, 1, size, stdout);
         fputs(TUI_PLAIN "\033[K\n", stdout);

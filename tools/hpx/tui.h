@@ -36,7 +36,8 @@ void tui_open(tui *t);
 void tui_close(tui *t);
 
 /* Replace the last frame on stdout by these lines (each ends with '\n'). Longer lines are cut by
- * the terminal. Asks for the terminal's size again, for the next frame. */
+ * the terminal, lines below its last one are left out. Asks for the terminal's size again, for the
+ * next frame. */
 void tui_draw(tui *t, const char *lines);
 
 /* A key that was typed, or 0. Does not wait. */

@@ -26,6 +26,7 @@
 #define WS_RETRY_NS       HPX_NS_PER_MS
 #define WS_CLOSE_GUARD_NS (5 * HPX_NS_PER_S) /* the engine's own close timeout is shorter */
 #define WS_HEX_BYTES      4096u
+#define WS_STREAM_BYTES   (16u << 20) /* a terminal is slow; bursts shall not be dropped */
 
 typedef struct ws_client {
     const ws_options *options;
@@ -371,6 +372,7 @@ static hpx_status ws_connect(ws_client *client, hpx_error *error)
     config.resolve = options->resolve;
     config.resolve_count = options->resolve_count;
     config.message_bytes_max = options->message_bytes_max;
+    config.stream_ring_bytes = WS_STREAM_BYTES;
     config.receive_mode = options->hot ? HPX_RECEIVE_HOT : HPX_RECEIVE_MULTISHOT;
     if (options->insecure) {
         hpx_ws_config_set_insecure_no_verify(&config);
