@@ -89,6 +89,7 @@ static void raw_serve(const raw_server *server, int fd)
         return;
     case RAW_SILENT_CLOSE:
     case RAW_ANSWERS_CLOSE:
+    case RAW_DROPS_ON_BYTES:
         raw_upgrade(fd);
         break;
     case RAW_SILENT_ACCEPT:
@@ -97,6 +98,9 @@ static void raw_serve(const raw_server *server, int fd)
     }
     uint8_t in[4096];
     for (ssize_t got; (got = recv(fd, in, sizeof(in), 0)) > 0;) {
+        if (server->mode == RAW_DROPS_ON_BYTES) {
+            return;
+        }
         if (server->mode == RAW_ANSWERS_CLOSE) {
             raw_answer(fd, in, (size_t)got);
         }

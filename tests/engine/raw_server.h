@@ -17,6 +17,7 @@ typedef enum raw_mode {
     RAW_SILENT_CLOSE,   /* upgrades, then never says a word: no pong, no CLOSE */
     RAW_ANSWERS_CLOSE,  /* upgrades, answers PING with PONG and CLOSE with CLOSE, then ends */
     RAW_DROPS,          /* upgrades, and drops at once */
+    RAW_DROPS_ON_BYTES, /* upgrades, and drops when the first frame comes */
     RAW_TOO_MANY,       /* answers 429 with Retry-After: 1 */
 } raw_mode;
 

@@ -183,14 +183,18 @@ static void test_reconnect_when_stable_then_begins_anew(void **state)
     ws.backoff_initial_ns = MS;
     ws.backoff_factor = 10.0;
     ws.backoff_jitter = 0.0;
-    ws.stable_after_ns = 1; /* any Ready period is stable: the delay never grows */
-    ws.attempts_max = 3;    /* and the limit is never met */
+    ws.stable_after_ns = MS; /* each Ready period is stable: the delay never grows */
+    ws.attempts_max = 3;     /* and the limit is never met */
     rig r;
-    rig_open(&r, RAW_DROPS, true, &ws);
+    rig_open(&r, RAW_DROPS_ON_BYTES, true, &ws);
     hpx_event event;
     const uint64_t start = hpx_clock_now_ns();
     for (uint64_t epoch = 1; epoch <= 8; epoch++) {
         expect(&r, &event, HPX_EVENT_CONNECTED, HPX_OK);
+        const uint64_t until = hpx_clock_now_ns() + 2 * MS; /* READY began before */
+        while (hpx_clock_now_ns() < until) {
+        }
+        assert_int_equal(hpx_handle_send(r.handle, HPX_MESSAGE_TEXT, hpx_span_of("go")), HPX_OK);
         expect(&r, &event, HPX_EVENT_DISCONNECTED, HPX_E_EOF);
     }
     assert_true(hpx_clock_now_ns() - start < 5 * HPX_NS_PER_S); /* growing: over 1000 s */
