@@ -153,6 +153,23 @@ bool hpxi_channel_message(hpxi_channel *channel, const hpx_event *event)
     return true;
 }
 
+/* One attempt's events (CONNECTED, DISCONNECTED) and CLOSED, with padding at the wrap. */
+#define CHANNEL_ATTEMPT_BYTES                                                                      \
+    (2 * (sizeof(hpx_conn_info) + 2 * sizeof(hpx_error)                                            \
+          + 4 * (sizeof(hpxi_record) + sizeof(hpxi_lifecycle) + HPXI_SPSC_ALIGN)))
+
+bool hpxi_channel_has_room(const hpxi_channel *channel)
+{
+    if (!channel_is_wanted(channel)) {
+        return true;
+    }
+    const uint64_t head =
+        atomic_load_explicit(&channel->lifecycle.consumer.head, memory_order_acquire);
+    const uint64_t used = channel->lifecycle.producer.tail_claimed - head;
+    _Static_assert(4 * CHANNEL_ATTEMPT_BYTES <= CHANNEL_LIFECYCLE_BYTES, "room for attempts");
+    return CHANNEL_LIFECYCLE_BYTES - used >= CHANNEL_ATTEMPT_BYTES;
+}
+
 /* WRITABLE may use half of the lifecycle ring, so that the others always find room. */
 static bool channel_has_spare_room(const hpxi_channel *channel)
 {

@@ -60,6 +60,7 @@ typedef struct hpxi_channel {
         alignas(HPXI_ISOLATE) _Atomic uint32_t refs;
         _Atomic uint32_t state;        /* hpx_conn_state; written by the shard */
         _Atomic uint64_t epoch;        /* written by the shard */
+        _Atomic uint64_t rtt_ns;       /* written by the shard */
         _Atomic uint32_t send_blocked; /* send queue over its limit; written by the shard */
         _Atomic uint32_t abandoned;    /* the stream was released; written by the port */
         _Atomic uint64_t large_bytes;  /* outstanding owned blocks: shard adds, port subtracts */
@@ -95,6 +96,10 @@ void hpxi_channel_release(hpxi_channel *channel);
  * dropped and counted; returns false then. Lifecycle events always find room (asserted). */
 bool hpxi_channel_message(hpxi_channel *channel, const hpx_event *event);
 void hpxi_channel_event(hpxi_channel *channel, const hpx_event *event);
+
+/* Shard: is there room for the lifecycle events of one more attempt, and the last ones? A stream
+ * that nobody reads holds up reconnection, it does not lose events. */
+bool hpxi_channel_has_room(const hpxi_channel *channel);
 
 /* Shard: make everything visible and wake the port if it sleeps. Returns true if it did. */
 bool hpxi_channel_publish(hpxi_channel *channel);

@@ -22,7 +22,10 @@ static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns);
 
 void hpxi_conn_set_state(hpx_conn *conn, hpx_conn_state state)
 {
-    HPX_ASSERT(state >= conn->state); /* forward only, until there is reconnection */
+    /* Forward, but for a new attempt. */
+    HPX_ASSERT(state > conn->state || conn->state == HPX_CONN_BACKING_OFF
+               || state == HPX_CONN_BACKING_OFF);
+    HPX_ASSERT(conn->state != HPX_CONN_CLOSED);
     conn->state = state;
     if (conn->channel != NULL) {
         atomic_store_explicit(&conn->channel->shared.epoch, conn->epoch, memory_order_relaxed);
@@ -75,6 +78,8 @@ static hpx_conn *conn_new(hpx_shard *shard, hpxi_ws_role role)
     conn->info.shard = shard->index;
     conn->info.is_server = role == HPXI_WS_ROLE_SERVER;
     hpxi_timer_init(&conn->deadline, conn_on_deadline);
+    hpxi_timer_init(&conn->backoff, hpxi_conn_on_backoff);
+    hpxi_conn_heartbeat_init(conn);
     hpxi_buf_init(&conn->plain_out, shard->allocator);
     conn_link(conn);
     return conn;
@@ -92,6 +97,38 @@ static void conn_init_codec(hpx_conn *conn, uint64_t message_bytes_max, uint32_t
     hpxi_ws_decoder_init(&conn->decoder, conn->role, &limits, conn->shard->allocator);
     hpxi_ws_head_init(&conn->head, conn->role, head_bytes_max, head_fields_max,
                       conn->shard->allocator);
+}
+
+static void conn_init_client_codec(hpx_conn *conn)
+{
+    const hpx_ws_config *config = &conn->spec->config;
+    conn_init_codec(conn, config->message_bytes_max, config->fragments_max,
+                    config->upgrade_bytes_max, config->upgrade_headers_max);
+}
+
+void hpxi_conn_renew(hpx_conn *conn)
+{
+    HPX_ASSERT(conn->role == HPXI_WS_ROLE_CLIENT);
+    HPX_ASSERT(conn->sock == NULL);
+    hpxi_tls_free(conn->tls);
+    conn->tls = NULL;
+    hpxi_ws_head_fini(&conn->head);
+    hpxi_ws_decoder_fini(&conn->decoder);
+    conn_init_client_codec(conn);
+    hpxi_buf_consume(&conn->plain_out, hpxi_buf_size(&conn->plain_out)); /* never on a later one */
+    conn->hot = conn->spec->config.receive_mode == HPX_RECEIVE_HOT;
+    conn->want_writable = false;
+    conn->close_sent = false;
+    conn->close_received = false;
+    conn->finish = false;
+    conn->discard = false;
+    conn->owes_disconnected = false;
+    conn->told_disconnected = false;
+    conn->ready_ns = 0;
+    conn->info = (hpx_conn_info){.shard = conn->shard->index, .is_tls = conn->spec->url.is_tls};
+    if (conn->channel != NULL) {
+        atomic_store_explicit(&conn->channel->shared.send_blocked, 0, memory_order_relaxed);
+    }
 }
 
 static void conn_on_resolved(hpxi_dial *dial);
@@ -118,8 +155,7 @@ hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *
     conn->send_queue_bytes_max = spec->config.send_queue_bytes_max;
     conn->close_timeout_ns = spec->config.close_timeout_ns;
     conn->info.is_tls = spec->url.is_tls;
-    conn_init_codec(conn, spec->config.message_bytes_max, spec->config.fragments_max,
-                    spec->config.upgrade_bytes_max, spec->config.upgrade_headers_max);
+    conn_init_client_codec(conn);
     hpxi_dial_init(&conn->dial, &conn_dial_ops, conn, &shard->owner.socks, &shard->owner.wheel,
                    &shard->owner.now_ns);
     return conn;
@@ -129,7 +165,8 @@ hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *
 
 void hpxi_conn_start(hpx_conn *conn)
 {
-    HPX_ASSERT(conn->state == HPX_CONN_IDLE);
+    HPX_ASSERT(conn->state == HPX_CONN_IDLE || conn->state == HPX_CONN_BACKING_OFF);
+    HPX_ASSERT(conn->sock == NULL);
     HPX_ASSERT(conn->role == HPXI_WS_ROLE_CLIENT);
     const hpxi_spec *spec = conn->spec;
     const hpxi_dial_config config = {
@@ -312,9 +349,11 @@ static void conn_become_ready(hpx_conn *conn)
     hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
     hpxi_ws_head_fini(&conn->head);
     conn->info.upgrade_ns = conn_lap(conn);
+    conn->ready_ns = conn->shard->owner.now_ns;
     conn->epoch++;
     hpxi_conn_set_state(conn, HPX_CONN_READY);
     conn->announced = true;
+    hpxi_conn_heartbeat_start(conn);
     const hpx_event event = {
         .kind = HPX_EVENT_CONNECTED,
         .epoch = conn->epoch,
@@ -427,6 +466,7 @@ static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns)
     case HPX_CONN_RESOLVING:
     case HPX_CONN_CONNECTING: /* the dial has its own deadline */
     case HPX_CONN_READY:
+    case HPX_CONN_BACKING_OFF:
     case HPX_CONN_CLOSED:
         break;
     }

@@ -6,15 +6,17 @@
  * server                                     [TLS_HANDSHAKE] -> UPGRADING -> READY
  * any     -> CLOSING -> CLOSED        (orderly: CLOSE frames, close_notify, FIN, peer's FIN)
  * any     -> CLOSED                   (failed, refused, aborted)
+ * lost or failed, with config.reconnect: -> BACKING_OFF -> RESOLVING ...
  *
  * Role      conn.c holds the transitions, one function each; conn_io.c turns bytes into events and
- *           messages into bytes; conn_close.c ends a connection from any state.
+ *           messages into bytes; conn_close.c ends a connection from any state; conn_retry.c
+ *           decides whether and when another attempt follows; conn_heartbeat.c finds dead peers.
  * Threads   The shard's.
  * Memory    One allocation for the connection, and buffers that grow to what it needs and stay.
  *
  * A connection that leaves READY (or fails on the way there) owes DISCONNECTED; once its socket is
- * gone it owes CLOSED. Both are delivered from the shard's settle step, never from inside a call
- * of the app. Reconnection fits between the two: BACKING_OFF instead of CLOSED.
+ * gone it owes CLOSED, or with reconnection goes on to the next attempt. Events are delivered from
+ * the shard's settle step, never from inside a call of the app.
  */
 #ifndef HPXI_CONN_H
 #define HPXI_CONN_H
@@ -59,6 +61,7 @@ struct hpx_conn {
     bool want_writable; /* a send was refused: WRITABLE is owed when drained */
 
     /* The way down. */
+    bool terminal;           /* no further attempt: the app closed, or the engine stops */
     bool close_sent;
     bool close_received;
     bool finish;             /* FIN after everything queued went out */
@@ -67,6 +70,18 @@ struct hpx_conn {
     bool owes_disconnected;
     bool told_disconnected;
     hpx_error error;         /* why it ended */
+
+    /* The next attempt. */
+    hpxi_timer backoff;      /* in BACKING_OFF: until it may begin */
+    bool backoff_over;
+    uint32_t failures;       /* attempts in a row that did not become stable */
+    uint64_t ready_ns;       /* when READY began; 0: this attempt did not get there */
+
+    /* Heartbeat and watchdog. */
+    hpxi_timer heartbeat;
+    hpxi_timer watchdog;
+    uint64_t ping_ns;        /* when the ping without an answer was sent; 0: none is out */
+    uint64_t message_ns;     /* when the last message came */
 
     hpx_conn_info info;
 
@@ -139,6 +154,32 @@ hpx_status hpxi_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payloa
 /* Deliver an event to the handler or the channel. */
 void hpxi_conn_deliver(hpx_conn *conn, const hpx_event *event);
 
+/* conn.c: frees what belongs to one attempt (session, codec, buffers) and makes it new. */
+void hpxi_conn_renew(hpx_conn *conn);
+
+/* conn_retry.c --------------------------------------------------------------------------------- */
+
+/* The delay before the attempt that follows `failures` failed ones; `random` is uniform in 0..1. */
+uint64_t hpxi_backoff_ns(const hpx_ws_config *config, uint32_t failures, double random);
+
+/* The attempt (or the Ready period) is over: should another follow? Counts it. */
+bool hpxi_conn_wants_retry(hpx_conn *conn);
+
+/* Enter BACKING_OFF. */
+void hpxi_conn_back_off(hpx_conn *conn);
+
+/* In BACKING_OFF, from settle: begin the next attempt if it is time and the old socket is gone. */
+void hpxi_conn_retry(hpx_conn *conn);
+
+void hpxi_conn_on_backoff(hpxi_timer *timer, uint64_t now_ns);
+
+/* conn_heartbeat.c ----------------------------------------------------------------------------- */
+
+void hpxi_conn_heartbeat_init(hpx_conn *conn);
+void hpxi_conn_heartbeat_start(hpx_conn *conn); /* READY began */
+void hpxi_conn_heartbeat_stop(hpx_conn *conn);  /* READY is over */
+void hpxi_conn_heartbeat_pong(hpx_conn *conn, const uint8_t *payload, size_t size);
+
 /* conn_close.c --------------------------------------------------------------------------------- */
 
 /* End the connection with `error` (copied): tear down, owe the events. Any state but CLOSED. */
@@ -158,6 +199,9 @@ void hpxi_conn_peer_close(hpx_conn *conn, uint16_t code, hpx_span reason);
 
 /* Both CLOSE frames are through, or nothing more is to be said: close_notify and FIN. */
 void hpxi_conn_finish(hpx_conn *conn);
+
+/* The app wants a new connection. Any state; only with config.reconnect. */
+void hpxi_conn_reconnect(hpx_conn *conn, hpx_span reason);
 
 /* Drop everything at once (engine stop after its deadline). */
 void hpxi_conn_abort(hpx_conn *conn);

@@ -87,6 +87,16 @@ hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
     return HPX_OK;
 }
 
+hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason)
+{
+    HPXI_ASSERT_OWNER(conn->shard);
+    if (conn->spec == NULL || !conn->spec->config.reconnect) {
+        return HPX_E_STATE;
+    }
+    hpxi_conn_reconnect(conn, reason);
+    return HPX_OK;
+}
+
 hpx_conn_state hpx_conn_get_state(const hpx_conn *conn)
 {
     return conn->state;

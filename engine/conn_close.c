@@ -6,6 +6,7 @@
  *        -(peer's FIN, or close_timeout)-> socket closed -> gone -> CLOSED
  *   violation         -> CLOSING, CLOSE(code) sent, finish
  *   fail              -> CLOSING, socket closed -> gone -> CLOSED
+ *   each of them, with another attempt to follow -> BACKING_OFF instead of CLOSED
  *
  * Threads   The shard's. Nothing here delivers an event but hpxi_conn_settle().
  */
@@ -29,7 +30,10 @@ static void conn_drop(hpx_conn *conn)
 {
     hpxi_dial_cancel(&conn->dial);
     hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
-    if (conn->state != HPX_CONN_CLOSING) {
+    hpxi_conn_heartbeat_stop(conn);
+    if (hpxi_conn_wants_retry(conn)) {
+        hpxi_conn_back_off(conn);
+    } else if (conn->state != HPX_CONN_CLOSING) {
         hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
     }
     conn->discard = true;
@@ -68,6 +72,7 @@ void hpxi_conn_fail_with(hpx_conn *conn, hpx_status status, hpx_stage stage, con
 
 static void conn_begin_closing(hpx_conn *conn)
 {
+    hpxi_conn_heartbeat_stop(conn);
     hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
     hpxi_wheel_set(&conn->shard->owner.wheel, &conn->deadline,
                    conn->shard->owner.now_ns + conn->close_timeout_ns);
@@ -117,8 +122,17 @@ void hpxi_conn_violation(hpx_conn *conn, hpx_status status, uint16_t code, const
     hpxi_conn_finish(conn);
 }
 
+/* While backing off there is nothing to take down; unless the old socket is still going. */
+static void conn_close_backing_off(hpx_conn *conn)
+{
+    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->backoff);
+    hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
+    hpxi_conn_mark_settle(conn);
+}
+
 void hpxi_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
 {
+    conn->terminal = true;
     switch (conn->state) {
     case HPX_CONN_IDLE:
     case HPX_CONN_RESOLVING:
@@ -133,6 +147,45 @@ void hpxi_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
         conn->error.close_code = code;
         conn_begin_closing(conn);
         conn_send_close(conn, code, reason);
+        return;
+    case HPX_CONN_BACKING_OFF:
+        conn_close_backing_off(conn);
+        return;
+    case HPX_CONN_CLOSING:
+    case HPX_CONN_CLOSED:
+        return;
+    }
+    HPX_ASSERT(false);
+}
+
+void hpxi_conn_reconnect(hpx_conn *conn, hpx_span reason)
+{
+    HPX_ASSERT(conn->spec != NULL && conn->spec->config.reconnect);
+    hpx_error error;
+    (void)hpxi_error_set(&error, HPX_E_RECONNECT, HPX_STAGE_CLOSE,
+                         "the application asked for a new connection%s%.*s",
+                         reason.size != 0 ? ": " : "", (int)reason.size,
+                         reason.size != 0 ? (const char *)reason.data : "");
+    switch (conn->state) {
+    case HPX_CONN_IDLE:
+    case HPX_CONN_RESOLVING:
+    case HPX_CONN_CONNECTING:
+    case HPX_CONN_TLS_HANDSHAKE:
+    case HPX_CONN_UPGRADING:
+        hpxi_conn_fail(conn, &error);
+        return;
+    case HPX_CONN_READY:
+        conn->error = error;
+        conn->error.close_code = 1000;
+        conn_begin_closing(conn);
+        conn_send_close(conn, 1000, (hpx_span){0});
+        conn->owes_disconnected = true;
+        hpxi_conn_mark_settle(conn);
+        return;
+    case HPX_CONN_BACKING_OFF:
+        conn->backoff_over = true;
+        hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->backoff);
+        hpxi_conn_mark_settle(conn);
         return;
     case HPX_CONN_CLOSING:
     case HPX_CONN_CLOSED:
@@ -172,6 +225,8 @@ void hpxi_conn_close_timeout(hpx_conn *conn)
 
 void hpxi_conn_abort(hpx_conn *conn)
 {
+    conn->terminal = true;
+    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->backoff);
     if (conn->sock != NULL && conn->sock->state != HPXI_SOCK_CLOSING) {
         hpxi_sock_abort(conn->sock);
     }
@@ -213,6 +268,9 @@ static void conn_free(hpx_conn *conn)
     HPX_ASSERT(conn->sock == NULL);
     HPX_ASSERT(!conn->on_settle);
     HPX_ASSERT(!hpxi_timer_is_set(&conn->deadline));
+    HPX_ASSERT(!hpxi_timer_is_set(&conn->backoff));
+    HPX_ASSERT(!hpxi_timer_is_set(&conn->heartbeat));
+    HPX_ASSERT(!hpxi_timer_is_set(&conn->watchdog));
     conn_unlink(conn);
     if (conn->link != NULL) {
         conn->link->handles[conn->handle_slot].conn = NULL;
@@ -274,7 +332,9 @@ void hpxi_conn_settle(hpx_conn *conn)
         conn->told_disconnected = true;
         conn_deliver_terminal(conn, HPX_EVENT_DISCONNECTED);
     }
-    if (conn->state == HPX_CONN_CLOSING && conn->sock == NULL && !conn->on_settle) {
+    if (conn->state == HPX_CONN_BACKING_OFF) {
+        hpxi_conn_retry(conn);
+    } else if (conn->state == HPX_CONN_CLOSING && conn->sock == NULL && !conn->on_settle) {
         HPX_ASSERT(conn->told_disconnected);
         HPX_ASSERT(conn->dial.state == HPXI_DIAL_IDLE);
         hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);

@@ -47,6 +47,7 @@ static void conn_on_control(hpx_conn *conn, const hpxi_ws_message *message)
         }
         return;
     case HPXI_WS_PONG:
+        hpxi_conn_heartbeat_pong(conn, message->data, message->size);
         return;
     case HPXI_WS_CLOSE:
         hpxi_conn_peer_close(conn, message->close_code,
@@ -85,7 +86,10 @@ static void conn_on_frames(hpx_conn *conn, uint8_t *data, size_t size)
             break;
         }
     }
-    hpxi_count(&conn->shard->counters.messages_received, delivered);
+    if (delivered != 0) {
+        conn->message_ns = event.time_ns;
+        hpxi_count(&conn->shard->counters.messages_received, delivered);
+    }
     if (HPXI_UNLIKELY(status < 0 && status != HPX_E_PARTIAL) && !conn->discard) {
         hpxi_conn_violation(conn, status, conn->decoder.failure_code,
                             conn->decoder.failure_detail);
@@ -176,6 +180,7 @@ static hpx_stage conn_stage(const hpx_conn *conn)
         return HPX_STAGE_UPGRADE;
     case HPX_CONN_READY:
         return HPX_STAGE_READY;
+    case HPX_CONN_BACKING_OFF:
     case HPX_CONN_CLOSING:
     case HPX_CONN_CLOSED:
         break;

@@ -112,6 +112,7 @@ static hpx_status connect_make(hpx_port *port, hpxi_spec *spec, hpx_handle **out
                               port->core->handles_max);
     }
     const bool has_stream = spec->config.on_event == NULL;
+    handle->reconnects = spec->config.reconnect;
     hpx_status status = connect_place(port, spec, handle, error);
     if (status == HPX_OK) {
         status = hpxi_channel_new(&handle->channel, port->core, has_stream,
@@ -283,6 +284,36 @@ hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason)
     }
     hpxi_spsc *ring = &handle->link->control;
     hpxi_record *record = control_claim(handle, HPXI_COMMAND_CLOSE, sizeof(command));
+    if (record == NULL) {
+        return HPX_E_AGAIN;
+    }
+    memcpy(record->payload, &command, sizeof(command));
+    hpxi_spsc_commit(ring);
+    hpxi_spsc_publish(ring);
+    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
+    return HPX_OK;
+}
+
+uint64_t hpx_handle_rtt_ns(const hpx_handle *handle)
+{
+    return atomic_load_explicit(&handle->channel->shared.rtt_ns, memory_order_relaxed);
+}
+
+hpx_status hpx_handle_reconnect(hpx_handle *handle, hpx_span reason)
+{
+    HPX_ASSERT(handle->port != NULL);
+    if (!handle->reconnects) {
+        return HPX_E_STATE;
+    }
+    hpxi_spsc *ring = &handle->link->control;
+    hpxi_command_close command = {0};
+    command.reason_bytes = (uint16_t)(reason.size < HPXI_WS_CLOSE_REASON_MAX
+                                          ? reason.size
+                                          : HPXI_WS_CLOSE_REASON_MAX);
+    if (command.reason_bytes != 0) {
+        memcpy(command.reason, reason.data, command.reason_bytes);
+    }
+    hpxi_record *record = control_claim(handle, HPXI_COMMAND_RECONNECT, sizeof(command));
     if (record == NULL) {
         return HPX_E_AGAIN;
     }

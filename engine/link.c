@@ -121,6 +121,14 @@ static void link_control(hpx_shard *shard, hpxi_link *link, const hpxi_record *r
                         (hpx_span){.data = command.reason, .size = command.reason_bytes});
         return;
     }
+    if (record->type == HPXI_COMMAND_RECONNECT) {
+        hpxi_command_close command;
+        HPX_ASSERT(record->bytes == sizeof(command));
+        memcpy(&command, record->payload, sizeof(command));
+        hpxi_conn_reconnect(handle->conn, (hpx_span){.data = command.reason,
+                                                     .size = command.reason_bytes});
+        return;
+    }
     HPX_ASSERT(record->type == HPXI_COMMAND_RELEASE);
     link_release(handle);
 }

@@ -24,6 +24,7 @@ enum {
     HPXI_COMMAND_CONNECT = 1, /* hpxi_command_connect */
     HPXI_COMMAND_CLOSE = 2,   /* hpxi_command_close */
     HPXI_COMMAND_RELEASE = 3, /* no payload: the handle is gone */
+    HPXI_COMMAND_RECONNECT = 4, /* hpxi_command_close: its reason */
 };
 
 /* Data commands. */
@@ -108,6 +109,7 @@ struct hpx_handle {
     uint32_t shard;
     uint32_t slot;
     uint32_t generation;
+    bool reconnects; /* config.reconnect */
     hpx_handle *next_free;
 };
 

@@ -38,6 +38,12 @@ static void spec_defaults(hpx_ws_config *config)
     HPXI_DEFAULT(config->upgrade_headers_max, 100);
     HPXI_DEFAULT(config->stream_ring_bytes, 1u << 20);
     HPXI_DEFAULT(config->stream_large_bytes_max, UINT64_C(64) << 20);
+    HPXI_DEFAULT(config->ping_interval_ns, 15 * HPX_NS_PER_S);
+    HPXI_DEFAULT(config->pong_timeout_ns, 10 * HPX_NS_PER_S);
+    HPXI_DEFAULT(config->backoff_initial_ns, 100 * HPX_NS_PER_MS);
+    HPXI_DEFAULT(config->backoff_max_ns, 30 * HPX_NS_PER_S);
+    HPXI_DEFAULT(config->stable_after_ns, 10 * HPX_NS_PER_S);
+    config->backoff_factor = config->backoff_factor > 0 ? config->backoff_factor : 2.0;
 }
 
 static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *error)
@@ -64,6 +70,10 @@ static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *erro
         {"stream_ring_bytes", config->stream_ring_bytes, 64u << 10, 1u << 30},
         {"stream_large_bytes_max", config->stream_large_bytes_max, 1, UINT64_C(1) << 40},
         {"busy_poll_us", config->busy_poll_us, 0, 1000000},
+        {"pong_timeout_ns", config->pong_timeout_ns, 1, hour},
+        {"backoff_initial_ns", config->backoff_initial_ns, 1, hour},
+        {"backoff_max_ns", config->backoff_max_ns, config->backoff_initial_ns, 24 * hour},
+        {"stable_after_ns", config->stable_after_ns, 1, 24 * hour},
     };
     for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
         const hpx_status status =
@@ -76,6 +86,14 @@ static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *erro
         return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
                               "stream_ring_bytes is %u; it must be a power of two",
                               config->stream_ring_bytes);
+    }
+    if (!(config->backoff_factor >= 1.0 && config->backoff_factor <= 10.0)) {
+        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
+                              "backoff_factor is %g; allowed are 1 to 10", config->backoff_factor);
+    }
+    if (!(config->backoff_jitter >= 0.0 && config->backoff_jitter <= 1.0)) {
+        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
+                              "backoff_jitter is %g; allowed are 0 to 1", config->backoff_jitter);
     }
     if (config->flags != 0 && config->flags != HPXI_WS_FLAG_INSECURE_NO_VERIFY) {
         return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "flags is %#x; unknown",

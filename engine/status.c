@@ -34,6 +34,9 @@
     X(HPX_E_EOF, "the peer ended the connection without a closing handshake")                      \
     X(HPX_E_CLOSE_TIMEOUT, "the peer did not finish the closing handshake in time")                \
     X(HPX_E_ABORTED, "closed by us before it was established")                                     \
+    X(HPX_E_PONG_TIMEOUT, "the peer did not answer our ping in time")                              \
+    X(HPX_E_INBOUND_IDLE, "no message arrived in the time that was set")                           \
+    X(HPX_E_RECONNECT, "the application asked for a new connection")                               \
     X(HPX_E_TLS_HANDSHAKE, "the TLS handshake failed")                                             \
     X(HPX_E_TLS_TIMEOUT, "the TLS handshake was not finished in time")                             \
     X(HPX_E_TLS_UNTRUSTED, "no trusted root signs the peer's certificate")                         \
@@ -212,6 +215,8 @@ const char *hpx_conn_state_name(hpx_conn_state state)
         return "upgrading";
     case HPX_CONN_READY:
         return "ready";
+    case HPX_CONN_BACKING_OFF:
+        return "backing-off";
     case HPX_CONN_CLOSING:
         return "closing";
     case HPX_CONN_CLOSED:

@@ -76,6 +76,9 @@ enum {
     HPX_E_EOF = -5100,           /* peer closed the TCP connection without the protocol's close */
     HPX_E_CLOSE_TIMEOUT = -5101, /* the peer did not finish the closing handshake in time */
     HPX_E_ABORTED = -5102,       /* closed by us before it was established */
+    HPX_E_PONG_TIMEOUT = -5103,  /* no answer to our ping within pong_timeout_ns */
+    HPX_E_INBOUND_IDLE = -5104,  /* no message within inbound_idle_timeout_ns */
+    HPX_E_RECONNECT = -5105,     /* the application asked for a new connection */
 
     /* conn: TLS */
     HPX_E_TLS_HANDSHAKE = -5200,

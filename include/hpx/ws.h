@@ -38,6 +38,7 @@ typedef enum hpx_conn_state {
     HPX_CONN_TLS_HANDSHAKE,
     HPX_CONN_UPGRADING,
     HPX_CONN_READY,
+    HPX_CONN_BACKING_OFF, /* lost or failed; the next attempt comes after a delay */
     HPX_CONN_CLOSING, /* closing handshake, or waiting for the peer's FIN */
     HPX_CONN_CLOSED,  /* absorbing */
 } hpx_conn_state;
@@ -51,6 +52,7 @@ typedef struct hpx_conn_info {
     uint64_t connect_ns;
     uint64_t tls_ns;
     uint64_t upgrade_ns;
+    uint64_t rtt_ns;     /* of the last ping that was answered; 0 before the first */
     uint32_t shard;
     bool is_server;
     bool is_tls;
@@ -67,7 +69,8 @@ typedef enum hpx_event_kind {
     HPX_EVENT_CONNECTED = 1, /* Ready: `info`, `epoch`. Messages may be sent. */
     HPX_EVENT_MESSAGE,       /* one whole message: `message_kind`, `payload` */
     HPX_EVENT_WRITABLE,      /* after HPX_E_AGAIN from a send: the queue has drained */
-    HPX_EVENT_DISCONNECTED,  /* a Ready connection ended, or an attempt failed: `error` */
+    HPX_EVENT_DISCONNECTED,  /* a Ready connection ended, or an attempt failed: `error`; with
+                                config.reconnect another attempt follows */
     HPX_EVENT_CLOSED,        /* the last event, always, exactly once: `error` is the cause */
 } hpx_event_kind;
 
@@ -94,6 +97,9 @@ typedef enum hpx_receive_mode {
 } hpx_receive_mode;
 
 #define HPX_SHARD_BY_HASH UINT32_MAX
+
+/** For a time that is never to come: turns a heartbeat or a watchdog off. */
+#define HPX_NEVER UINT64_MAX
 
 /** Start from HPX_WS_CONFIG_INIT. A zero member means its default. All strings and arrays are
  *  copied by the call that takes the config; the TLS context is reference counted. */
@@ -128,11 +134,29 @@ typedef struct hpx_ws_config {
     uint64_t stream_large_bytes_max; /* messages over a quarter of the ring travel as owned
                                         blocks; the sum outstanding; default 64 MiB */
     uint32_t busy_poll_us;           /* SO_BUSY_POLL, 0 (default) off */
+
+    /* Heartbeat and watchdog, in READY. */
+    uint64_t ping_interval_ns;        /* WebSocket ping when due; default 15 s, or HPX_NEVER */
+    uint64_t pong_timeout_ns;         /* from our ping to its pong; default 10 s; over: lost */
+    uint64_t inbound_idle_timeout_ns; /* no message for so long: lost; 0 (default): no watchdog */
+
+    /* Reconnection: the same handle and stream, a new socket, the next epoch. */
+    bool reconnect;                   /* default false: a lost connection is CLOSED */
+    uint32_t attempts_max;            /* failed in a row, then CLOSED; 0 (default): no limit */
+    uint64_t backoff_initial_ns;      /* default 100 ms */
+    uint64_t backoff_max_ns;          /* default 30 s; >= backoff_initial_ns */
+    double backoff_factor;            /* 1..10, default 2 */
+    double backoff_jitter;            /* 0..1: share of the delay that is random. 1, full jitter,
+                                         is what HPX_WS_CONFIG_INIT sets; 0 means none */
+    uint64_t stable_after_ns;         /* READY for so long: start again at backoff_initial_ns;
+                                         default 10 s. Until then an accept-then-drop server
+                                         counts as failing */
 } hpx_ws_config;
 
 #define HPX_WS_CONFIG_INIT                                                                         \
     {                                                                                              \
-        .size = (uint32_t)sizeof(hpx_ws_config), .shard = HPX_SHARD_BY_HASH                        \
+        .size = (uint32_t)sizeof(hpx_ws_config), .shard = HPX_SHARD_BY_HASH,                       \
+        .backoff_jitter = 1.0                                                                      \
     }
 
 /** Accept any certificate on this connection: no chain, date or name check. For tests against
@@ -181,6 +205,17 @@ hpx_handle_send(hpx_handle *handle, hpx_message_kind kind, hpx_span payload);
  */
 HPX_API hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason);
 
+/**
+ * Give the connection up and make a new one (config.reconnect must be set): in READY with CLOSE
+ * 1000 and the events DISCONNECTED (HPX_E_RECONNECT, `reason` in its detail) and later CONNECTED;
+ * while backing off, at once; on the way up, begins anew.
+ *
+ * @param reason  shown in the error's detail; at most 123 bytes are kept; copied
+ * @thread   port   @blocks never
+ * @returns  HPX_OK, HPX_E_STATE (config.reconnect is not set), HPX_E_AGAIN (control ring full)
+ */
+HPX_API hpx_status hpx_handle_reconnect(hpx_handle *handle, hpx_span reason);
+
 /** Release the handle: closes the connection (1000) if it is the last one. NULL is a no-op.
  *  @thread port @blocks never */
 HPX_API void hpx_handle_release(hpx_handle *handle);
@@ -193,6 +228,10 @@ HPX_API bool hpx_handle_is_connected(const hpx_handle *handle);
 
 /** Number of Ready periods so far; 0 before the first. @thread as hpx_handle_state() */
 HPX_API uint64_t hpx_handle_epoch(const hpx_handle *handle);
+
+/** Round trip of the last answered ping, nanoseconds; 0 before the first.
+ *  @thread as hpx_handle_state() */
+HPX_API uint64_t hpx_handle_rtt_ns(const hpx_handle *handle);
 
 /**
  * Take the next event. The event and its views are valid until the next call on this stream.
@@ -245,6 +284,9 @@ hpx_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload);
 /** Begin the closing handshake; as hpx_handle_close(). @thread owner
  *  @returns HPX_OK, HPX_E_INVALID */
 HPX_API hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason);
+
+/** As hpx_handle_reconnect(). @thread owner @returns HPX_OK, HPX_E_STATE */
+HPX_API hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason);
 
 /** State now. @thread owner */
 HPX_API hpx_conn_state hpx_conn_get_state(const hpx_conn *conn);

@@ -6,108 +6,18 @@
  * closed, released, or left to its deadline there. Descriptors and the allocator's live blocks are
  * counted before and after.
  */
-#include <arpa/inet.h>
 #include <dirent.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <hpx/hpx.h>
 
+#include "raw_server.h"
 #include "tests/support/test.h"
-#include "ws/handshake.h"
 
 #define WAIT_NS (10 * HPX_NS_PER_S)
-
-/* Where the server stops talking. */
-typedef enum silence {
-    SILENT_ACCEPT,  /* never accepts more than the backlog: connects stay open, TLS never answers */
-    SILENT_UPGRADE, /* reads the request, does not answer */
-    SILENT_CLOSE,   /* upgrades, then never answers a CLOSE */
-    ANSWERS_CLOSE,  /* upgrades, answers CLOSE with CLOSE, then ends */
-} silence;
-
-typedef struct server {
-    silence mode;
-    int listener;
-    uint16_t port;
-    pthread_t thread;
-} server;
-
-static void serve_upgrade(int fd)
-{
-    char in[4096];
-    size_t have = 0;
-    while (have < sizeof(in) - 1) {
-        const ssize_t got = recv(fd, in + have, sizeof(in) - 1 - have, 0);
-        if (got <= 0) {
-            return;
-        }
-        have += (size_t)got;
-        in[have] = '\0';
-        if (strstr(in, "\r\n\r\n") != NULL) {
-            break;
-        }
-    }
-    const char *key = strstr(in, "Sec-WebSocket-Key: ");
-    assert_non_null(key);
-    char accept[HPXI_WS_ACCEPT_BYTES + 1];
-    hpxi_ws_accept_of(accept, key + strlen("Sec-WebSocket-Key: "), HPXI_WS_KEY_BYTES);
-    char out[256];
-    const int size = snprintf(out, sizeof(out),
-                              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                              "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-                              accept);
-    (void)send(fd, out, (size_t)size, MSG_NOSIGNAL);
-}
-
-static void *server_main(void *arg)
-{
-    const server *s = arg;
-    for (;;) {
-        const int fd = accept(s->listener, NULL, NULL);
-        if (fd < 0) {
-            return NULL;
-        }
-        if (s->mode == SILENT_CLOSE || s->mode == ANSWERS_CLOSE) {
-            serve_upgrade(fd);
-        }
-        uint8_t in[4096];
-        ssize_t got = 0;
-        while ((got = recv(fd, in, sizeof(in), 0)) > 0) {
-            if (s->mode == ANSWERS_CLOSE && (in[0] & 0x0F) == 8) {
-                const uint8_t close_frame[] = {0x88, 2, 1000 >> 8, 1000 & 0xFF};
-                (void)send(fd, close_frame, sizeof(close_frame), MSG_NOSIGNAL);
-            }
-        }
-        (void)close(fd);
-    }
-}
-
-static void server_open(server *s, silence mode)
-{
-    s->mode = mode;
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    assert_int_equal(bind(s->listener, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(listen(s->listener, 16), 0);
-    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&address, &size), 0);
-    s->port = ntohs(address.sin_port);
-    assert_int_equal(pthread_create(&s->thread, NULL, server_main, s), 0);
-}
-
-static void server_close(server *s)
-{
-    (void)shutdown(s->listener, SHUT_RDWR);
-    (void)pthread_join(s->thread, NULL);
-    (void)close(s->listener);
-}
 
 static unsigned descriptors(void)
 {
@@ -144,14 +54,14 @@ static void count_free(void *block, size_t size, void *ctx)
 typedef struct rig {
     hpx_engine *engine;
     hpx_port *port;
-    server peer;
+    raw_server peer;
     unsigned descriptors_before;
 } rig;
 
-static void rig_open(rig *r, silence mode)
+static void rig_open(rig *r, raw_mode mode)
 {
     r->descriptors_before = descriptors();
-    server_open(&r->peer, mode);
+    raw_server_open(&r->peer, mode);
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
     config.allocator = (hpx_allocator){.alloc = count_alloc, .free = count_free};
     config.wait_mode = HPX_WAIT_SLEEP;
@@ -181,7 +91,7 @@ static void rig_close(rig *r)
     hpx_port_close(r->port);
     assert_int_equal(hpx_engine_stop_wait(r->engine, HPX_NS_PER_S), HPX_OK);
     hpx_engine_free(r->engine);
-    server_close(&r->peer);
+    raw_server_close(&r->peer);
     assert_int_equal(atomic_load(&live_blocks), 0);
     assert_int_equal(descriptors(), r->descriptors_before);
 }
@@ -230,7 +140,7 @@ static void expect_end(hpx_stream *stream, bool was_connected, hpx_status status
     assert_int_equal(hpx_stream_next(stream, &event), HPX_E_CLOSED);
 }
 
-static void close_in(silence mode, const char *scheme, hpx_conn_state state, hpx_status status)
+static void close_in(raw_mode mode, const char *scheme, hpx_conn_state state, hpx_status status)
 {
     rig r;
     rig_open(&r, mode);
@@ -254,25 +164,25 @@ static void close_in(silence mode, const char *scheme, hpx_conn_state state, hpx
 static void test_close_when_tls_is_silent_then_ends(void **state)
 {
     (void)state;
-    close_in(SILENT_ACCEPT, "wss", HPX_CONN_TLS_HANDSHAKE, HPX_E_ABORTED);
+    close_in(RAW_SILENT_ACCEPT, "wss", HPX_CONN_TLS_HANDSHAKE, HPX_E_ABORTED);
 }
 
 static void test_close_when_upgrade_is_silent_then_ends(void **state)
 {
     (void)state;
-    close_in(SILENT_UPGRADE, "ws", HPX_CONN_UPGRADING, HPX_E_ABORTED);
+    close_in(RAW_SILENT_UPGRADE, "ws", HPX_CONN_UPGRADING, HPX_E_ABORTED);
 }
 
 static void test_close_when_ready_and_answered_then_orderly(void **state)
 {
     (void)state;
-    close_in(ANSWERS_CLOSE, "ws", HPX_CONN_READY, HPX_OK);
+    close_in(RAW_ANSWERS_CLOSE, "ws", HPX_CONN_READY, HPX_OK);
 }
 
 static void test_close_when_ready_and_not_answered_then_timeout(void **state)
 {
     (void)state;
-    close_in(SILENT_CLOSE, "ws", HPX_CONN_READY, HPX_E_CLOSE_TIMEOUT);
+    close_in(RAW_SILENT_CLOSE, "ws", HPX_CONN_READY, HPX_E_CLOSE_TIMEOUT);
 }
 
 /* At once after connect: the shard may be resolving, connecting or further on. */
@@ -280,7 +190,7 @@ static void test_close_when_just_begun_then_ends(void **state)
 {
     (void)state;
     rig r;
-    rig_open(&r, SILENT_UPGRADE);
+    rig_open(&r, RAW_SILENT_UPGRADE);
     for (unsigned i = 0; i < 200; i++) {
         hpx_handle *handle = NULL;
         hpx_stream *stream = NULL;
@@ -293,7 +203,7 @@ static void test_close_when_just_begun_then_ends(void **state)
     rig_close(&r);
 }
 
-static void release_in(silence mode, const char *scheme, hpx_conn_state state)
+static void release_in(raw_mode mode, const char *scheme, hpx_conn_state state)
 {
     rig r;
     rig_open(&r, mode);
@@ -310,17 +220,17 @@ static void release_in(silence mode, const char *scheme, hpx_conn_state state)
 static void test_release_when_in_any_state_then_gone_within_a_second(void **state)
 {
     (void)state;
-    release_in(SILENT_ACCEPT, "wss", HPX_CONN_TLS_HANDSHAKE);
-    release_in(SILENT_UPGRADE, "ws", HPX_CONN_UPGRADING);
-    release_in(ANSWERS_CLOSE, "ws", HPX_CONN_READY);
-    release_in(SILENT_CLOSE, "ws", HPX_CONN_READY);
+    release_in(RAW_SILENT_ACCEPT, "wss", HPX_CONN_TLS_HANDSHAKE);
+    release_in(RAW_SILENT_UPGRADE, "ws", HPX_CONN_UPGRADING);
+    release_in(RAW_ANSWERS_CLOSE, "ws", HPX_CONN_READY);
+    release_in(RAW_SILENT_CLOSE, "ws", HPX_CONN_READY);
 }
 
 static void test_port_close_when_handles_are_open_then_they_are_released(void **state)
 {
     (void)state;
     rig r;
-    rig_open(&r, ANSWERS_CLOSE);
+    rig_open(&r, RAW_ANSWERS_CLOSE);
     hpx_handle *handle = NULL;
     hpx_stream *stream = NULL;
     rig_connect(&r, "ws", &handle, &stream);
@@ -335,7 +245,7 @@ static void test_engine_stop_when_ready_then_stream_still_tells(void **state)
 {
     (void)state;
     rig r;
-    rig_open(&r, ANSWERS_CLOSE);
+    rig_open(&r, RAW_ANSWERS_CLOSE);
     hpx_handle *handle = NULL;
     hpx_stream *stream = NULL;
     rig_connect(&r, "ws", &handle, &stream);
@@ -344,7 +254,7 @@ static void test_engine_stop_when_ready_then_stream_still_tells(void **state)
     expect_end(stream, true, HPX_OK, HPX_STAGE_CLOSE);
     hpx_port_close(r.port); /* releases both */
     hpx_engine_free(r.engine);
-    server_close(&r.peer);
+    raw_server_close(&r.peer);
     assert_int_equal(atomic_load(&live_blocks), 0);
     assert_int_equal(descriptors(), r.descriptors_before);
 }
@@ -353,7 +263,7 @@ static void test_engine_stop_when_deadline_passes_then_aborted(void **state)
 {
     (void)state;
     rig r;
-    rig_open(&r, SILENT_CLOSE);
+    rig_open(&r, RAW_SILENT_CLOSE);
     hpx_handle *handle = NULL;
     hpx_stream *stream = NULL;
     rig_connect(&r, "ws", &handle, &stream);
@@ -362,7 +272,7 @@ static void test_engine_stop_when_deadline_passes_then_aborted(void **state)
     expect_end(stream, true, HPX_E_ABORTED, HPX_STAGE_CLOSE);
     hpx_port_close(r.port);
     hpx_engine_free(r.engine);
-    server_close(&r.peer);
+    raw_server_close(&r.peer);
     assert_int_equal(atomic_load(&live_blocks), 0);
     assert_int_equal(descriptors(), r.descriptors_before);
 }

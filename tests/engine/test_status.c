@@ -144,6 +144,7 @@ static void test_stage_and_state_names_when_any_value_then_distinct(void **state
         "tls-handshake",
         "upgrading",
         "ready",
+        "backing-off",
         "closing",
         "closed",
         "unknown"};

@@ -194,6 +194,7 @@ static void run_client(uint16_t port, hpx_receive_mode mode, hpx_tls_context *tl
     ws.on_event = on_client;
     ws.user = &c;
     ws.receive_mode = mode;
+    ws.ping_interval_ns = HPX_NEVER; /* a ping would be one more send */
     if (hpx_engine_new(&engine, &config, &error) != HPX_OK
         || hpx_engine_start(engine, &error) != HPX_OK
         || hpx_shard_attach(hpx_engine_shard(engine, 0), &error) != HPX_OK

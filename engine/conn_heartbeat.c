@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn_heartbeat.c - finds peers that are gone without a word, and feeds that fell silent.
+ *
+ * Role      A ping every ping_interval_ns; its pong within pong_timeout_ns, measured from the ping;
+ *           the round trip is a metric. Separately: a message at least every
+ *           inbound_idle_timeout_ns, because a server can answer pings and yet send nothing.
+ * Threads   The shard's. Costs a message one store.
+ */
+#include <string.h>
+
+#include "engine/conn.h"
+
+#define CONN_OF(member_ptr, member)                                                                \
+    ((hpx_conn *)(void *)((char *)(member_ptr)-offsetof(hpx_conn, member)))
+
+static void heartbeat_set(hpx_conn *conn, uint64_t delay_ns)
+{
+    hpxi_wheel_set(
+        &conn->shard->owner.wheel, &conn->heartbeat, conn->shard->owner.now_ns + delay_ns);
+}
+
+static void heartbeat_on_timer(hpxi_timer *timer, uint64_t now_ns)
+{
+    hpx_conn *conn = CONN_OF(timer, heartbeat);
+    HPX_ASSERT(conn->state == HPX_CONN_READY);
+    if (conn->ping_ns != 0) {
+        hpxi_conn_fail_with(conn, HPX_E_PONG_TIMEOUT, HPX_STAGE_READY,
+                            "the peer did not answer our ping within pong_timeout_ns");
+        return;
+    }
+    /* The payload names the ping: a pong of an earlier one, or unasked, counts for nothing. */
+    conn->ping_ns = now_ns;
+    (void)hpxi_conn_control(conn, HPXI_WS_PING, (const uint8_t *)&conn->ping_ns,
+                            sizeof(conn->ping_ns));
+    heartbeat_set(conn, conn->spec->config.pong_timeout_ns);
+}
+
+static void watchdog_on_timer(hpxi_timer *timer, uint64_t now_ns)
+{
+    hpx_conn *conn = CONN_OF(timer, watchdog);
+    HPX_ASSERT(conn->state == HPX_CONN_READY);
+    const uint64_t limit_ns = conn->spec->config.inbound_idle_timeout_ns;
+    if (now_ns - conn->message_ns >= limit_ns) {
+        hpxi_conn_fail_with(conn, HPX_E_INBOUND_IDLE, HPX_STAGE_READY,
+                            "no message arrived within inbound_idle_timeout_ns");
+        return;
+    }
+    hpxi_wheel_set(&conn->shard->owner.wheel, &conn->watchdog, conn->message_ns + limit_ns);
+}
+
+void hpxi_conn_heartbeat_init(hpx_conn *conn)
+{
+    hpxi_timer_init(&conn->heartbeat, heartbeat_on_timer);
+    hpxi_timer_init(&conn->watchdog, watchdog_on_timer);
+}
+
+void hpxi_conn_heartbeat_start(hpx_conn *conn)
+{
+    if (conn->spec == NULL) {
+        return; /* server role: the clients' matter */
+    }
+    const hpx_ws_config *config = &conn->spec->config;
+    conn->ping_ns = 0;
+    conn->message_ns = conn->shard->owner.now_ns;
+    if (config->ping_interval_ns != HPX_NEVER) {
+        heartbeat_set(conn, config->ping_interval_ns);
+    }
+    if (config->inbound_idle_timeout_ns != 0 && config->inbound_idle_timeout_ns != HPX_NEVER) {
+        hpxi_wheel_set(&conn->shard->owner.wheel, &conn->watchdog,
+                       conn->message_ns + config->inbound_idle_timeout_ns);
+    }
+}
+
+void hpxi_conn_heartbeat_stop(hpx_conn *conn)
+{
+    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->heartbeat);
+    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->watchdog);
+}
+
+void hpxi_conn_heartbeat_pong(hpx_conn *conn, const uint8_t *payload, size_t size)
+{
+    if (conn->ping_ns == 0 || conn->state != HPX_CONN_READY || size != sizeof(conn->ping_ns)
+        || memcmp(payload, &conn->ping_ns, size) != 0) {
+        return;
+    }
+    conn->info.rtt_ns = conn->shard->owner.now_ns - conn->ping_ns;
+    conn->ping_ns = 0;
+    if (conn->channel != NULL) {
+        atomic_store_explicit(
+            &conn->channel->shared.rtt_ns, conn->info.rtt_ns, memory_order_relaxed);
+    }
+    heartbeat_set(conn, conn->spec->config.ping_interval_ns);
+}
