@@ -139,7 +139,7 @@ static hpx_status port_check(const hpx_port_config *config, hpx_error *error)
         return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
                               "control_ring_bytes is %u; handles_max %u needs at least %zu",
                               config->control_ring_bytes, config->handles_max,
-                              4 * config->handles_max * sizeof(hpxi_record));
+                              4 * sizeof(hpxi_record) * config->handles_max);
     }
     return HPX_OK;
 }

@@ -38,6 +38,7 @@ int main(int argc, char **argv)
     hpx_stream_release(stream);
     hpx_handle_release(handle); /* closes the connection */
     hpx_port_close(port);
+    hpx_engine_stop_wait(engine, HPX_NS_PER_S); /* until the close is done */
     hpx_engine_free(engine);
     return count == 10 ? 0 : 1;
 }

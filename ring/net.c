@@ -296,9 +296,10 @@ ptrdiff_t hpxi_net_recvfrom(
 ptrdiff_t hpxi_net_sendv(int fd, const struct iovec *parts, int count)
 {
     HPX_ASSERT(fd >= 0 && count >= 0);
-    struct msghdr message = {0};
-    memcpy(&message.msg_iov, &parts, sizeof(parts)); /* sendmsg() does not write through it */
-    message.msg_iovlen = (size_t)count;
+    const struct msghdr message = {
+        .msg_iov = (struct iovec *)(uintptr_t)parts, /* sendmsg() does not write through it */
+        .msg_iovlen = (size_t)count,
+    };
     ssize_t result;
     do {
         result = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -98,6 +98,8 @@ static size_t ring_slot_ring_size(const hpxi_ring *ring)
 /* Puts the slot at the local tail of the buffer ring. */
 static void ring_slot_add(hpxi_ring *ring, uint32_t slot)
 {
+    HPX_DASSERT(slot < ring->slot_count);
+    HPX_DASSERT((uint16_t)(ring->slot_tail - ring->slot_posted) < ring->slot_count);
     struct io_uring_buf *entry = &ring->slot_ring->bufs[ring->slot_tail & (ring->slot_count - 1)];
     /* Not a struct assignment: the ring's own tail lies in the first entry's reserved member. */
     entry->addr = (uint64_t)(uintptr_t)(ring->slots + (size_t)slot * ring->slot_bytes);
@@ -123,6 +125,7 @@ static bool ring_allocate(hpxi_ring *ring, const hpxi_ring_config *config)
 
 static hpx_status ring_register_slots(hpxi_ring *ring, hpx_error *error)
 {
+    HPX_ASSERT(ring->uring_open && !ring->slots_registered);
     struct io_uring_buf_reg registration = {
         .ring_addr = (uint64_t)(uintptr_t)ring->slot_ring,
         .ring_entries = ring->slot_count,
@@ -259,7 +262,9 @@ static uint32_t ring_cq_tail(const hpxi_ring *ring)
 
 static int ring_ready(const hpxi_ring *ring)
 {
-    return (int)(ring_cq_tail(ring) - ring->cq_head);
+    const uint32_t ready = ring_cq_tail(ring) - ring->cq_head;
+    HPX_DASSERT(ready <= ring->cq_mask + 1);
+    return (int)ready;
 }
 
 /* Entries in the submission queue that the kernel has not taken. */
@@ -285,6 +290,7 @@ static int ring_enter(
 
 static void ring_backlog_drain(hpxi_ring *ring)
 {
+    HPX_DASSERT(ring->backlog_count <= ring->backlog_max);
     while (ring->backlog_count != 0) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
         if (sqe == NULL) {
@@ -328,6 +334,7 @@ static int ring_run(hpxi_ring *ring)
 
 int hpxi_ring_turn(hpxi_ring *ring)
 {
+    HPX_DASSERT(ring->slots_home <= ring->slot_count);
     hpxi_ring_slots_flush(ring);
     const uint32_t kflags = IO_URING_READ_ONCE(*ring->uring.sq.kflags);
     const bool pending = ring_sq_pending(ring) != 0 || ring->backlog_count != 0;
@@ -352,6 +359,7 @@ int hpxi_ring_wait(hpxi_ring *ring, uint64_t timeout_ns)
     if (timeout_ns == 0 || ring->backlog_count != 0 || hpxi_ring_has_work(ring)) {
         return hpxi_ring_turn(ring);
     }
+    HPX_DASSERT(timeout_ns != 0);
     hpxi_ring_slots_flush(ring);
     struct __kernel_timespec timeout = {
         .tv_sec = (int64_t)(timeout_ns / HPX_NS_PER_S),
@@ -446,6 +454,7 @@ void hpxi_ring_poll(hpxi_ring *ring, hpxi_token token, int fd, uint32_t events)
 
 void hpxi_ring_cancel(hpxi_ring *ring, hpxi_token target)
 {
+    HPX_DASSERT(target >> 56 != HPXI_OP_CANCEL);
     struct io_uring_sqe *sqe = ring_sqe(ring);
     io_uring_prep_cancel64(sqe, target, IORING_ASYNC_CANCEL_ALL);
     sqe->user_data = hpxi_token_make(HPXI_OP_CANCEL, (uint32_t)(target >> 32), (uint32_t)target);
@@ -464,6 +473,7 @@ static bool ring_refill(hpxi_ring *ring)
 static void ring_slot_return(hpxi_ring *ring, uint32_t slot)
 {
     HPX_ASSERT(slot < ring->slot_count);
+    HPX_DASSERT(ring->slots_home < ring->slot_count);
     HPX_ASSERT(ring->slot_owner[slot] == RING_SLOT_APP); /* else: returned twice */
     ring->slot_owner[slot] = RING_SLOT_KERNEL;
     ring->slots_home++;

@@ -11,7 +11,7 @@
 #include "ring/net.h"
 #include "ring/sock_internal.h"
 
-#define SOCK_KEEP_BYTES (256u * 1024u) /* larger send buffers are freed with the socket */
+#define SOCK_KEEP_BYTES ((size_t)256 * 1024) /* larger send buffers are freed with the socket */
 
 bool hpxi_sock_is_valid(const hpxi_sock *sock)
 {

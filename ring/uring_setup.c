@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ring/assert.h"
@@ -106,11 +108,22 @@ static hpx_status uring_forbidden(int result, const char *what, hpx_error *error
     return HPX_E_URING_BLOCKED;
 }
 
+/* Does RLIMIT_MEMLOCK bind this process? Not with CAP_IPC_LOCK, which root in a container lacks. */
+static bool uring_memlock_binds(const struct rlimit *limit)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (limit->rlim_cur == RLIM_INFINITY) {
+        return false;
+    }
+    return syscall(SYS_capget, &header, data) != 0 ||
+           (data[0].effective & UINT32_C(1) << CAP_IPC_LOCK) == 0;
+}
+
 static hpx_status uring_no_memory(const char *what, hpx_error *error)
 {
     struct rlimit limit = {0};
-    const bool limited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    if (!limited || geteuid() == 0) {
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || !uring_memlock_binds(&limit)) {
         snprintf(error->detail, sizeof(error->detail), "%s: ENOMEM: out of memory", what);
         return HPX_E_NO_MEMORY;
     }
@@ -183,6 +196,7 @@ static int uring_probe_ops(struct io_uring *uring, hpxi_uring_facts *facts)
         uint8_t
             bytes[sizeof(struct io_uring_probe) + URING_OPS_MAX * sizeof(struct io_uring_probe_op)];
     } space;
+    HPX_ASSERT(facts->missing_ops[0] == '\0');
     memset(&space, 0, sizeof(space)); /* the kernel insists on zeroes */
     const int result = io_uring_register_probe(uring, &space.probe, URING_OPS_MAX);
     if (result < 0) {
@@ -204,6 +218,7 @@ static int uring_probe_ops(struct io_uring *uring, hpxi_uring_facts *facts)
 /* Takes one completion, waiting for it. Returns 0 or -errno. */
 static int uring_try_take(struct io_uring *uring, struct io_uring_cqe *out)
 {
+    HPX_ASSERT(out != NULL);
     struct io_uring_cqe *cqe = NULL;
     struct __kernel_timespec timeout = {.tv_sec = URING_TRY_SECONDS};
     int result;
@@ -250,6 +265,7 @@ static int uring_try_recv(struct io_uring *uring, const int pair[2])
 /* Registers a small buffer ring and receives through it. */
 static hpx_status uring_try(struct io_uring *uring, hpxi_uring_facts *facts, hpx_error *error)
 {
+    HPX_ASSERT(!facts->provided_buffers && !facts->multishot_recv);
     uint8_t buffers[URING_TRY_BUFFERS][URING_TRY_BYTES];
     int result = 0;
     struct io_uring_buf_ring *group =

@@ -47,6 +47,13 @@ static const char conf_format[] =
     "  }\n"
     "}\n";
 
+/* Not every user has the folder of system programs on the path. */
+static const char *nginx_program(void)
+{
+    static const char system_path[] = "/usr/sbin/nginx";
+    return access(system_path, X_OK) == 0 ? system_path : "nginx";
+}
+
 static void proxy_start(proxy *proxied, uint16_t backend_port)
 {
     char conf[PEER_PATH_BYTES + 16];
@@ -63,7 +70,8 @@ static void proxy_start(proxy *proxied, uint16_t backend_port)
     assert_int_equal(fclose(file), 0);
     (void)snprintf(env, sizeof(env), "NGINX=%d;", fd);
     const peer_options options = {.death_signal = SIGTERM, .inherited_fd = fd, .env = env};
-    const char *argv[] = {"nginx", "-p", f, "-c", conf, "-e", "stderr", "-g", "daemon off;", NULL};
+    const char *argv[] = {nginx_program(), "-p", f, "-c", conf, "-e", "stderr", "-g",
+                          "daemon off;", NULL};
     peer_start(&proxied->process, &options, argv);
     (void)close(fd);
 }
@@ -223,7 +231,7 @@ static int stop(void **state)
 int main(void)
 {
     if (!peer_has((const char *const[]){"node", "-e", "require('ws')", NULL})
-        || !peer_has((const char *const[]){"nginx", "-v", NULL})) {
+        || !peer_has((const char *const[]){nginx_program(), "-v", NULL})) {
         return TEST_EXIT_SKIP;
     }
     const struct CMUnitTest tests[] = {

@@ -169,11 +169,11 @@ static const cert_row cert_rows[] = {
     {"good", "127.0.0.1", NULL, "HPX_OK"},
     {"good", "localhost", NULL, "HPX_OK"},
     {"good", "127.0.0.1", "localhost", "HPX_OK"},
+    {"good", "127.0.0.1", "other.example", "HPX_E_TLS_NAME"},
     {"name-only", "localhost", NULL, "HPX_OK"},
     {"name-only", "127.0.0.1", NULL, "HPX_E_TLS_NAME"}, /* IP target: no DNS name will do */
     {"other", "localhost", NULL, "HPX_E_TLS_NAME"},
     {"other", "127.0.0.1", "other.example", "HPX_OK"},
-    {"good", "127.0.0.1", "other.example", "HPX_E_TLS_NAME"},
     {"expired", "localhost", NULL, "HPX_E_TLS_EXPIRED"},
     {"early", "localhost", NULL, "HPX_E_TLS_NOT_YET_VALID"},
     {"untrusted", "localhost", NULL, "HPX_E_TLS_UNTRUSTED"},
@@ -219,17 +219,20 @@ static void check_cert(const cert_row *row, client_form form, uint16_t port, boo
 static void test_certificates_when_bad_then_each_has_its_own_status(void **state)
 {
     (void)state;
+    e2e_peer server = {0};
+    uint16_t port = 0;
     for (size_t i = 0; i < COUNT_OF(cert_rows); i++) {
-        e2e_peer server;
         const cert_row *row = &cert_rows[i];
         const client_form form = (client_form)(i % CLIENT_FORMS);
-        const char *version = i % 2 == 0 ? "-tls1_3" : "-tls1_2";
-        const uint16_t port =
-            tls_server(&server, row->cert, (const char *const[]){version, NULL});
+        if (i == 0 || strcmp(row->cert, cert_rows[i - 1].cert) != 0) {
+            const char *version = i % 2 == 0 ? "-tls1_3" : "-tls1_2";
+            peer_kill(&server);
+            port = tls_server(&server, row->cert, (const char *const[]){version, NULL});
+        }
         check_cert(row, form, port, true);
         check_cert(row, form, port, false);
-        peer_kill(&server);
     }
+    peer_kill(&server);
 }
 
 /* The system's roots do not sign for our server; they are used where no context is given. */
@@ -319,9 +322,8 @@ static void test_client_certificate_when_demanded_then_it_decides(void **state)
 static void test_truncation_when_the_peer_is_killed_then_it_is_told(void **state)
 {
     (void)state;
-    static const char *const versions[] = {"-tls1_3", "-tls1_2"};
-    for (size_t i = 0; i < COUNT_OF(versions) * CLIENT_FORMS; i++) {
-        const char *version = versions[i % COUNT_OF(versions)];
+    for (client_form form = 0; form < CLIENT_FORMS; form++) {
+        const char *version = form == CLIENT_THREAD ? "-tls1_2" : "-tls1_3";
         char url[WS_URL_BYTES];
         e2e_peer server;
         e2e_bed bed;
@@ -330,7 +332,7 @@ static void test_truncation_when_the_peer_is_killed_then_it_is_told(void **state
         const uint16_t port =
             tls_server(&server, "good", (const char *const[]){version, NULL});
         const hpx_ws_config config = tls_config(url, "127.0.0.1", port);
-        bed_open(&bed, (client_form)(i / COUNT_OF(versions)), NULL);
+        bed_open(&bed, form, NULL);
         client_connect(&client, &bed, &config, NULL);
         echo_sizes(&client, 127); /* nothing is on its way when it dies */
         peer_signal(&server, SIGUSR1);

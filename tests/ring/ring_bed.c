@@ -25,7 +25,7 @@ void ring_bed_init(ring_bed *bed, const hpxi_ring_config *config)
         hpxi_ring_new(&bed->ring, config, &bed->counters, &bed->allocator, &error);
     if (status == HPX_E_URING_DISABLED || status == HPX_E_URING_BLOCKED) {
         fprintf(stderr, "skipped: %s\n", error.detail);
-        exit(TEST_EXIT_SKIP);
+        exit(TEST_EXIT_SKIP); /* NOLINT(concurrency-mt-unsafe): one thread */
     }
     if (status != HPX_OK) {
         fail_msg("hpxi_ring_new: %d: %s", status, error.detail);

@@ -110,7 +110,7 @@ static void test_echo_over_loopback(void **state)
     uint8_t sent[1000];
     for (uint32_t round = 0; round < 500; round++) {
         const uint32_t size = 1 + round * 7 % (uint32_t)sizeof(sent);
-        bed_pattern(sent, round * 13, size);
+        bed_pattern(sent, UINT64_C(13) * round, size);
         hpxi_ring_send(bed.ring, TOKEN(SEND, 5), client, sent, size);
         uint32_t back = 0;
         while (back < size || hpxi_ring_inflight(bed.ring) != 3) {
@@ -123,7 +123,8 @@ static void test_echo_over_loopback(void **state)
             if (got.index == 3) {
                 bed_write(server, got.data, (size_t)got.result);
             } else {
-                assert_true(bed_pattern_is(got.data, round * 13 + back, (size_t)got.result));
+                assert_true(
+                    bed_pattern_is(got.data, UINT64_C(13) * round + back, (size_t)got.result));
                 back += (uint32_t)got.result;
             }
             hpxi_ring_recycle(bed.ring, &got);
