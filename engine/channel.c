@@ -208,7 +208,11 @@ void hpxi_channel_event(hpxi_channel *channel, const hpx_event *event)
     if (event->kind == HPX_EVENT_WRITABLE && !channel_has_spare_room(channel)) {
         return; /* a hint; many of them already wait in the ring */
     }
-    const hpxi_lifecycle head = {.epoch = event->epoch, .time_ns = event->time_ns};
+    hpxi_lifecycle head = {.epoch = event->epoch, .time_ns = event->time_ns};
+    if (event->kind == HPX_EVENT_DISCONNECTED) {
+        head.missed = channel->shard.missed;
+        channel->shard.missed = 0;
+    }
     hpxi_record *record =
         hpxi_spsc_claim(&channel->lifecycle, type, (uint32_t)sizeof(head) + body_bytes,
                         channel->shard.next_sequence);
@@ -250,7 +254,7 @@ static void consumer_lifecycle(hpxi_channel *channel, hpxi_record *record, hpx_e
     hpxi_lifecycle head;
     memcpy(&head, record->payload, sizeof(head));
     const void *body = record->payload + sizeof(head);
-    *event = (hpx_event){.epoch = head.epoch, .time_ns = head.time_ns};
+    *event = (hpx_event){.epoch = head.epoch, .time_ns = head.time_ns, .missed = head.missed};
     switch (record->type) {
     case HPXI_RECORD_CONNECTED:
         event->kind = HPX_EVENT_CONNECTED;

@@ -48,6 +48,7 @@ typedef struct hpxi_block_record {
 typedef struct hpxi_lifecycle {
     uint64_t epoch;
     uint64_t time_ns;
+    uint64_t missed; /* DISCONNECTED: messages dropped at the end */
 } hpxi_lifecycle;
 
 typedef struct hpxi_channel {
@@ -62,6 +63,8 @@ typedef struct hpxi_channel {
         _Atomic uint64_t epoch;        /* written by the shard */
         _Atomic uint64_t rtt_ns;       /* written by the shard */
         _Atomic uint32_t send_blocked; /* send queue over its limit; written by the shard */
+        _Atomic uint32_t want_room;    /* a send found the data ring full; written by the port,
+                                          taken back by the shard: WRITABLE is owed */
         _Atomic uint32_t abandoned;    /* the stream was released; written by the port */
         _Atomic uint64_t large_bytes;  /* outstanding owned blocks: shard adds, port subtracts */
     } shared;

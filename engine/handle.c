@@ -232,6 +232,41 @@ static hpx_status send_block(hpx_handle *handle, const hpxi_command_send *comman
     return HPX_OK;
 }
 
+/* Queues the command, or says why not. */
+static hpx_status send_push(hpx_handle *handle, const hpxi_command_send *command,
+                            hpx_span payload)
+{
+    hpxi_spsc *ring = &handle->link->data;
+    if (payload.size <= ring->bytes_max - sizeof(*command)) {
+        hpxi_record *record = send_claim(handle, HPXI_COMMAND_SEND, payload.size, command);
+        if (record == NULL) {
+            return HPX_E_AGAIN;
+        }
+        if (payload.size != 0) {
+            memcpy(record->payload + sizeof(*command), payload.data, payload.size);
+        }
+    } else {
+        const hpx_status status = send_block(handle, command, payload);
+        if (status != HPX_OK) {
+            return status;
+        }
+    }
+    hpxi_spsc_commit(ring);
+    hpxi_spsc_publish(ring);
+    return HPX_OK;
+}
+
+/* No room: ask the shard for WRITABLE, then look once more, since it may have made room before it
+ * could see the wish. (Partner: link_feed. The doorbell's order covers a shard about to sleep.) */
+static hpx_status send_starved(hpx_handle *handle, const hpxi_command_send *command,
+                               hpx_span payload)
+{
+    atomic_store_explicit(&handle->channel->shared.want_room, 1, memory_order_seq_cst);
+    atomic_store_explicit(&handle->link->starved, 1, memory_order_seq_cst);
+    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
+    return send_push(handle, command, payload);
+}
+
 hpx_status hpx_handle_send(hpx_handle *handle, hpx_message_kind kind, hpx_span payload)
 {
     HPX_ASSERT(handle->port != NULL);
@@ -249,25 +284,14 @@ hpx_status hpx_handle_send(hpx_handle *handle, hpx_message_kind kind, hpx_span p
         .epoch = atomic_load_explicit(&handle->channel->shared.epoch, memory_order_relaxed),
         .kind = kind,
     };
-    hpxi_spsc *ring = &handle->link->data;
-    if (payload.size <= ring->bytes_max - sizeof(command)) {
-        hpxi_record *record = send_claim(handle, HPXI_COMMAND_SEND, payload.size, &command);
-        if (record == NULL) {
-            return HPX_E_AGAIN;
-        }
-        if (payload.size != 0) {
-            memcpy(record->payload + sizeof(command), payload.data, payload.size);
-        }
-    } else {
-        const hpx_status status = send_block(handle, &command, payload);
-        if (status != HPX_OK) {
-            return status;
-        }
+    hpx_status status = send_push(handle, &command, payload);
+    if (HPXI_UNLIKELY(status == HPX_E_AGAIN)) {
+        status = send_starved(handle, &command, payload);
     }
-    hpxi_spsc_commit(ring);
-    hpxi_spsc_publish(ring);
-    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
-    return HPX_OK;
+    if (status == HPX_OK) {
+        (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
+    }
+    return status;
 }
 
 hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason)

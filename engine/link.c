@@ -218,6 +218,27 @@ static size_t link_data(hpx_shard *shard, hpxi_link *link, const hpxi_record *re
     return payload.size;
 }
 
+/* The data ring is empty again: tell those whose sends found it full. */
+static void link_feed(hpx_shard *shard, hpxi_link *link)
+{
+    atomic_store_explicit(&link->starved, 0, memory_order_seq_cst); /* before want_room is taken */
+    for (uint32_t slot = 0; slot < link->port->handles_max; slot++) {
+        hpx_conn *conn = link->handles[slot].conn;
+        if (conn == NULL
+            || atomic_exchange_explicit(&conn->channel->shared.want_room, 0, memory_order_seq_cst)
+                   == 0
+            || conn->state != HPX_CONN_READY || conn->want_writable) {
+            continue; /* not waiting; or its end, or its own WRITABLE, comes anyway */
+        }
+        const hpx_event event = {
+            .kind = HPX_EVENT_WRITABLE,
+            .epoch = conn->epoch,
+            .time_ns = shard->owner.now_ns,
+        };
+        hpxi_conn_deliver(conn, &event);
+    }
+}
+
 uint32_t hpxi_links_data(hpx_shard *shard)
 {
     uint32_t count = 0;
@@ -237,6 +258,10 @@ uint32_t hpxi_links_data(hpx_shard *shard)
             hpxi_spsc_release(&link->data);
             count++;
         }
+        if (HPXI_UNLIKELY(atomic_load_explicit(&link->starved, memory_order_acquire) != 0)
+            && hpxi_spsc_peek(&link->data) == NULL) {
+            link_feed(shard, link);
+        }
     }
     return count;
 }
@@ -252,6 +277,7 @@ bool hpxi_links_are_empty_sc(hpx_shard *shard)
             continue;
         }
         if (!hpxi_spsc_is_empty_sc(&link->control) || !hpxi_spsc_is_empty_sc(&link->data)
+            || atomic_load_explicit(&link->starved, memory_order_seq_cst) != 0
             || atomic_load_explicit(&link->closed, memory_order_seq_cst) != 0) {
             return false;
         }

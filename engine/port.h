@@ -73,6 +73,7 @@ typedef struct hpxi_link {
     hpxi_port_core *port;
     hpxi_link_handle *handles; /* the shard's; [handles_max] */
     _Atomic uint64_t block_bytes; /* outstanding large sends: port adds, shard subtracts */
+    _Atomic uint32_t starved;  /* some handle wants room in `data`; port sets, shard clears */
     _Atomic uint32_t closed;   /* written by the port last: the shard may unlink once drained */
 } hpxi_link;
 

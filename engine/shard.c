@@ -219,6 +219,7 @@ static uint32_t shard_completions(hpx_shard *shard)
         case HPXI_OP_CONNECT:
         case HPXI_OP_RECV:
         case HPXI_OP_SEND:
+        case HPXI_OP_CANCEL:
             hpxi_socks_dispatch(&shard->owner.socks, &completion);
             break;
         case HPXI_OP_POLL:
@@ -230,7 +231,6 @@ static uint32_t shard_completions(hpx_shard *shard)
                 shard_arm_doorbell(shard);
             }
             break;
-        case HPXI_OP_CANCEL:
         case HPXI_OP_NONE:
             break;
         }
@@ -274,8 +274,7 @@ static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
 {
     const hpx_engine_config *config = &shard->engine->config;
     if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL
-        || shard->owner.settle_list != NULL || shard->owner.socks.dirty_list != NULL
-        || shard->owner.socks.settle_list != NULL || shard->owner.socks.hot_count != 0) {
+        || shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks)) {
         return false;
     }
     return config->wait_mode == HPX_WAIT_SLEEP
@@ -302,7 +301,8 @@ static void shard_sleep(hpx_shard *shard, uint64_t timeout_ns)
     if (!stop_asked && hpxi_links_are_empty_sc(shard) && !hpxi_ring_has_work(shard->owner.ring)) {
         const uint64_t sleep_ns = shard_sleep_ns(shard, timeout_ns);
         if (sleep_ns != 0) {
-            (void)hpxi_ring_wait(shard->owner.ring, sleep_ns);
+            const int ready = hpxi_ring_wait(shard->owner.ring, sleep_ns);
+            HPX_ASSERT(ready >= 0); /* see shard_work() */
         }
     }
     hpxi_doorbell_cancel(&shard->doorbell);
@@ -317,7 +317,8 @@ static uint32_t shard_work(hpx_shard *shard)
     if (shard->owner.socks.hot_count != 0) {
         work += hpxi_socks_receive_hot(&shard->owner.socks, TURN_RECEIVE_MAX);
     }
-    (void)hpxi_ring_turn(shard->owner.ring);
+    const int ready = hpxi_ring_turn(shard->owner.ring);
+    HPX_ASSERT(ready >= 0); /* the kernel lost completions: which, nobody can know any more */
     work += shard_completions(shard);
     work += hpxi_wheel_advance(&shard->owner.wheel, shard->owner.now_ns, TURN_TIMERS_MAX);
     work += hpxi_resolver_settle(shard->owner.resolver);

@@ -6,9 +6,9 @@
  * that could be connected with is left.
  *
  * Threads   Immutable after construction, but for wolfSSL's certificate manager: it keeps the
- *           intermediates of every chain that it verified, behind a lock of its own that is taken
- *           in handshakes only. They are as many as the roots' owners have issued, and they stay
- *           for the context's life.
+ *           intermediates of every chain that it verified for the context's life, behind a lock of
+ *           its own that is taken in handshakes only. Only the owners of the roots can add to
+ *           their number, and verify.c lets none count that the server at hand did not send.
  * Memory    wolfSSL's allocator.
  */
 #include <errno.h>

@@ -35,8 +35,9 @@ typedef struct hpxi_tls_verdict {
 
 /* What a verify callback needs of the session whose handshake this thread is driving. */
 typedef struct hpxi_tls_verifier {
-    const hpxi_tls_name *name; /* the reference identity; NULL for a server */
-    bool insecure;             /* accept anything */
+    const hpxi_tls_name *name;     /* the reference identity; NULL for a server */
+    WOLFSSL_CERT_MANAGER *manager; /* of the context: its roots */
+    bool insecure;                 /* accept anything */
     hpxi_tls_verdict verdict;
 } hpxi_tls_verifier;
 

@@ -154,6 +154,7 @@ session_set_client(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_err
         }
     }
     tls->verifier.name = named ? &tls->name : NULL;
+    tls->verifier.manager = wolfSSL_CTX_GetCertManager(tls->context->wolf);
     tls->verifier.insecure = config->insecure_no_verify;
     if (config->insecure_no_verify) {
         wolfSSL_set_verify(tls->wolf, WOLFSSL_VERIFY_NONE, NULL);

@@ -3,9 +3,9 @@
  * verify.c - judges the peer's certificates while wolfSSL verifies them.
  *
  * wolfSSL checks signatures, dates and key usage against the context's roots; what it does not, we
- * do here: the name (name.c), no SHA-1 or older signature, no intermediate restricted to another
- * purpose, no key that may not sign. All of it happens inside wolfSSL's verify callback, before our
- * Finished is sent, so that an impostor never sees a byte of application data.
+ * do here: the name (name.c), and what verify_objection() lists. All of it happens inside wolfSSL's
+ * verify callback, before our Finished is sent, so that an impostor never sees a byte of
+ * application data.
  *
  * wolfSSL calls a session's verify callback only for errors. A callback on the certificate manager
  * makes it call both for every certificate; but then the session's user pointer is lost, hence the
@@ -176,44 +176,29 @@ static bool verify_is_weak_signature(word32 signature_oid)
     }
 }
 
-/* What wolfSSL lets pass and we do not. A self-signed root's own signature proves nothing. */
-static int verify_policy(hpxi_tls_verdict *verdict, int depth, const DecodedCert *cert)
+/*
+ * What wolfSSL lets pass and we do not, or NULL. A self-signed root's own signature proves nothing,
+ * so it may be of any kind.
+ */
+static const char *verify_objection(const hpxi_tls_name *name, int depth, const DecodedCert *cert)
 {
-    char subject[VERIFY_TEXT_BYTES];
-    /* RFC 8446 4.4.2.2; wolfSSL looks at it in TLS 1.2 only. All our suites have the server sign.
-     */
-    if (depth == 0 && cert->extKeyUsageSet && (cert->extKeyUsage & KEYUSE_DIGITAL_SIG) == 0) {
-        verify_subject(subject, cert);
-        return verify_refuse(
-            verdict,
-            HPX_E_TLS_CERTIFICATE,
-            KEYUSE_SIGNATURE_E,
-            depth,
-            "certificate of %s is not for signatures (key usage)",
-            subject);
+    const bool is_leaf = depth == 0;
+    const int purposes = EXTKEYUSE_ANY | EXTKEYUSE_SERVER_AUTH;
+    /* RFC 8446 4.4.2.2, which wolfSSL checks in TLS 1.2 only. Every suite of ours has it sign. */
+    if (is_leaf && cert->extKeyUsageSet && (cert->extKeyUsage & KEYUSE_DIGITAL_SIG) == 0) {
+        return "is not for signatures (key usage)";
     }
     if (!cert->selfSigned && verify_is_weak_signature(cert->signatureOID)) {
-        verify_subject(subject, cert);
-        return verify_refuse(
-            verdict,
-            HPX_E_TLS_CERTIFICATE,
-            0,
-            depth,
-            "certificate of %s is signed with SHA-1 or older",
-            subject);
+        return "is signed with SHA-1 or older";
     }
-    const int purposes = EXTKEYUSE_ANY | EXTKEYUSE_SERVER_AUTH;
     if (cert->extExtKeyUsageSet && (cert->extExtKeyUsage & purposes) == 0) {
-        verify_subject(subject, cert);
-        return verify_refuse(
-            verdict,
-            HPX_E_TLS_CERTIFICATE,
-            EXTKEYUSE_AUTH_E,
-            depth,
-            "certificate of %s is not for TLS servers (extended key usage)",
-            subject);
+        return "is not for TLS servers (extended key usage)";
     }
-    return 1;
+    /* wolfSSL applies name constraints to names only, and would let any address pass. */
+    if (!is_leaf && name->is_address && cert->extNameConstraintSet) {
+        return "constrains names, which cannot be checked for an address";
+    }
+    return NULL;
 }
 
 static bool verify_entry_matches(const hpxi_tls_name *name, const DNS_entry *entry)
@@ -276,15 +261,51 @@ verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedC
         verdict, HPX_E_TLS_NAME, 0, 0, "certificate is for %s; wanted %s", names, wanted);
 }
 
+/*
+ * wolfSSL keeps the intermediates that it verified in the context, for ever. For us an intermediate
+ * counts only if this server sent it: its dates and constraints are then checked now, and what one
+ * server sends does not make another's chain complete.
+ */
+static bool
+verify_issuer_is_here(const DecodedCert *cert, const WOLFSSL_X509_STORE_CTX *store, int depth)
+{
+    if (cert->ca == NULL || cert->ca->type != WOLFSSL_CHAIN_CA) {
+        return true;
+    }
+    bool found = false;
+    for (int i = 0; i < store->totalCerts && !found; i++) {
+        if (i == depth) {
+            continue;
+        }
+        DecodedCert other;
+        wc_InitDecodedCert(&other, store->certs[i].buffer, store->certs[i].length, NULL);
+        found = wc_ParseCert(&other, CERT_TYPE, NO_VERIFY, NULL) == 0 &&
+                memcmp(other.subjectHash, cert->issuerHash, sizeof(other.subjectHash)) == 0;
+        wc_FreeDecodedCert(&other);
+    }
+    return found;
+}
+
 static int verify_judge(
-    hpxi_tls_verifier *verifier, bool accepted, int wolf_error, int depth, const DecodedCert *cert)
+    hpxi_tls_verifier *verifier,
+    bool accepted,
+    const WOLFSSL_X509_STORE_CTX *store,
+    const DecodedCert *cert)
 {
     hpxi_tls_verdict *verdict = &verifier->verdict;
+    const int depth = store->error_depth;
     if (!accepted) {
-        return verify_refuse_wolf(verdict, wolf_error, depth, cert);
+        return verify_refuse_wolf(verdict, store->error, depth, cert);
     }
-    if (verify_policy(verdict, depth, cert) == 0) {
-        return 0;
+    if (!verify_issuer_is_here(cert, store, depth)) {
+        return verify_refuse_wolf(verdict, ASN_NO_SIGNER_E, depth, cert);
+    }
+    const char *objection = verify_objection(verifier->name, depth, cert);
+    if (objection != NULL) {
+        char subject[VERIFY_TEXT_BYTES];
+        verify_subject(subject, cert);
+        return verify_refuse(
+            verdict, HPX_E_TLS_CERTIFICATE, 0, depth, "certificate of %s %s", subject, objection);
     }
     if (depth == 0) {
         if (verify_name(verdict, verifier->name, cert) == 0) {
@@ -307,15 +328,15 @@ static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
     if (verdict->status != HPX_OK || verifier->name == NULL) {
         return 0;
     }
+    HPX_ASSERT(verifier->manager != NULL);
     const int depth = store->error_depth;
-    const int wolf_error = preverified == 1 ? 0 : store->error;
     if (store->certs == NULL || depth < 0 || depth >= store->totalCerts) {
         return verify_refuse(
-            verdict, HPX_E_TLS_CERTIFICATE, wolf_error, depth, "no certificate to verify");
+            verdict, HPX_E_TLS_CERTIFICATE, store->error, depth, "no certificate to verify");
     }
     DecodedCert cert;
     wc_InitDecodedCert(&cert, store->certs[depth].buffer, store->certs[depth].length, NULL);
-    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL);
+    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, verifier->manager);
     int result = 0;
     if (parsed != 0) {
         (void)verify_refuse(
@@ -326,7 +347,7 @@ static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
             "certificate cannot be read: %s",
             hpxi_tls_reason(parsed));
     } else {
-        result = verify_judge(verifier, preverified == 1, wolf_error, depth, &cert);
+        result = verify_judge(verifier, preverified == 1, store, &cert);
     }
     wc_FreeDecodedCert(&cert);
     HPX_ASSERT(result == (verdict->status == HPX_OK));

@@ -80,7 +80,8 @@ typedef struct hpx_event {
     uint64_t epoch;                /* 0 before the first CONNECTED, then counts Ready periods */
     uint64_t time_ns;              /* shard clock when the bytes were taken from the socket */
     hpx_span payload;              /* MESSAGE; may be empty, never merged with another */
-    uint64_t missed;               /* MESSAGE on a stream: dropped just before this one */
+    uint64_t missed;               /* MESSAGE, DISCONNECTED on a stream: messages that were
+                                      dropped just before, because its ring was full */
     const hpx_error *error;        /* DISCONNECTED, CLOSED; never NULL there */
     const hpx_conn_info *info;     /* CONNECTED; never NULL there */
 } hpx_event;

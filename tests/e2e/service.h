@@ -46,7 +46,8 @@ void service_stop(e2e_service *service);
 /*
  * The next line of the log; fails the test if none comes in time.
  *   "open TARGET SUBPROTOCOL tls|plain"
- *   "end STATUS STAGE CODE DETAIL"      of DISCONNECTED; CLOSED makes no line but is checked
+ *   "end STATUS STAGE CODE DETAIL"      DISCONNECTED
+ *   "closed"                            CLOSED: its descriptor is closed, too
  */
 const char *service_next(e2e_service *service);
 

@@ -53,9 +53,10 @@ static uint64_t eyes_connect(const char *addresses, client_form form, bool tls)
     assert_int_equal(info.tls_verified, tls);
     echo_sizes(&client, 127);
     client_finish(&client);
-    bed_close(&bed);
     (void)service_next(&live); /* open */
     (void)service_next(&live); /* end */
+    assert_string_equal(service_next(&live), "closed"); /* its descriptors are ours, too */
+    bed_close(&bed);
     return info.connect_ns;
 }
 

@@ -522,7 +522,7 @@ static void test_cycle_when_repeated_then_everything_returns_to_the_baseline(voi
         }
     }
     assert_int_equal(bed_fd_count(), fds);
-    assert_true(on.ring.fa.live <= live + 2 * BATCH);
+    assert_true(on.ring.fa.live <= live + (size_t)2 * BATCH);
     assert_int_equal(hpxi_counter_read(&on.ring.counters.stale_completions), 0);
     actor_close(&listener);
     bed_fini(&on);

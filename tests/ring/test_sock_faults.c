@@ -137,7 +137,7 @@ static void run_cut(uint64_t seed, bool hot)
 static void test_bytes_when_cut_at_random_then_all_arrive_in_order(void **state)
 {
     (void)state;
-    const char *given = getenv("HPX_TEST_SEED");
+    const char *given = getenv("HPX_TEST_SEED"); /* NOLINT(concurrency-mt-unsafe): one thread */
     for (uint64_t i = 1; i <= 40; i++) {
         const uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : i * 2654435761u;
         print_message("seed %llu\n", (unsigned long long)seed);

@@ -19,9 +19,9 @@
 #define RING_BYTES       (16u * 1024)
 #define PRODUCERS_MAX    2
 #define STREAM_RECORDS   2000000u
-#define DOORBELL_RECORDS 300000u
+#define DOORBELL_RECORDS 200000u
 #define SLEEPS_MIN       1000u
-#define HANG_NS          (30 * HPX_NS_PER_S) /* without one record: above any scheduling delay */
+#define HANG_NS          (20 * HPX_NS_PER_S) /* without one record: above any scheduling delay */
 #define WATCH_NS         (2 * HPX_NS_PER_MS)
 
 typedef struct channel {

@@ -166,7 +166,7 @@ static void test_start_when_seccomp_blocks_then_says_so(void **state)
                 .syscall_number = calls[i],
                 .answer = EPERM,
                 .with_probe = with_probe != 0};
-            hpx_error error;
+            hpx_error error = {0};
             if (!try(with, &error)) {
                 skip();
             }
@@ -182,7 +182,7 @@ static void test_start_when_seccomp_hides_then_says_so(void **state)
     (void)state;
     const attempt with = {
         .forbid = forbid_syscall, .syscall_number = SYS_io_uring_setup, .answer = ENOSYS};
-    hpx_error error;
+    hpx_error error = {0};
     if (access("/proc/sys/kernel/io_uring_disabled", R_OK) != 0 || !try(with, &error)) {
         skip();
     }
@@ -199,7 +199,7 @@ static void test_start_when_sysctl_forbids_then_says_so(void **state)
             .syscall_number = SYS_io_uring_setup,
             .answer = EPERM,
             .sysctl = values[i]};
-        hpx_error error;
+        hpx_error error = {0};
         if (!try(with, &error)) {
             skip();
         }
@@ -213,7 +213,7 @@ static void test_start_when_kernel_is_old_then_says_so(void **state)
     (void)state;
     const attempt with = {
         .forbid = forbid_syscall, .syscall_number = SYS_io_uring_setup, .answer = EINVAL};
-    hpx_error error;
+    hpx_error error = {0};
     if (!try(with, &error)) {
         skip();
     }
@@ -228,7 +228,7 @@ static void test_start_when_memory_is_locked_out_then_says_so(void **state)
     bool (*const ways[])(const attempt *) = {forbid_memory, forbid_memory_to_root};
     for (size_t i = 0; i < COUNT_OF(ways); i++) {
         const attempt with = {.forbid = ways[i]};
-        hpx_error error;
+        hpx_error error = {0};
         if (!try(with, &error) || error.status == HPX_OK) {
             skip();
         }
@@ -241,7 +241,7 @@ static void test_start_when_no_descriptor_is_left_then_says_so(void **state)
 {
     (void)state;
     const attempt with = {.forbid = forbid_descriptors};
-    hpx_error error;
+    hpx_error error = {0};
     if (!try(with, &error)) {
         skip();
     }
@@ -252,7 +252,7 @@ static void test_explain_when_called_for_each_error_then_fits(void **state)
 {
     (void)state;
     for (int result = -1; result > -140; result--) {
-        hpx_error error;
+        hpx_error error = {0};
         const hpx_status status = hpxi_uring_explain(result, "io_uring_register(PROBE)", &error);
         assert_true(status < 0);
         expect_detail(&error, status, "io_uring_register(PROBE)");

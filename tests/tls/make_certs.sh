@@ -1,6 +1,7 @@
 #!/bin/sh
-# make_certs.sh <folder> - a root and two server certificates for localhost, made by OpenSSL:
-# root.pem, ecdsa.pem + ecdsa.key, rsa.pem + rsa.key.
+# make_certs.sh <folder> - a root and server certificates for localhost, made by OpenSSL: root.pem;
+# ecdsa.pem and rsa.pem, signed by it; constrained.pem, signed by middle.pem, which may sign for
+# addresses in 10.0.0.0/8 only; each with its .key.
 set -eu
 cd "$1"
 exec 2>make_certs.log
@@ -23,3 +24,16 @@ for kind in ecdsa rsa; do
     openssl x509 -req -in $kind.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 \
         -extfile leaf.cnf -out $kind.pem
 done
+
+cat >middle.cnf <<CNF
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+nameConstraints = critical, permitted;IP:10.0.0.0/255.0.0.0
+CNF
+openssl ecparam -name prime256v1 -genkey -noout -out middle.key
+openssl req -new -key middle.key -out middle.csr -subj "/CN=middle"
+openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 \
+    -extfile middle.cnf -out middle.pem
+openssl x509 -req -in ecdsa.csr -CA middle.pem -CAkey middle.key -CAcreateserial -days 2 \
+    -extfile leaf.cnf -out constrained.pem
+cp ecdsa.key constrained.key

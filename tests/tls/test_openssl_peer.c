@@ -410,6 +410,34 @@ static void test_client_follows_key_updates_of_s_server(void **state)
     hpx_tls_context_release(context);
 }
 
+static void test_client_refuses_an_address_behind_name_constraints(void **state)
+{
+    (void)state;
+    const peer_row constrained = {
+        .name = "constrained",
+        .kind = "constrained",
+        .options = {"-cert_chain", in_folder("middle.pem")}};
+    static const struct {
+        const char *wanted;
+        hpx_status status;
+    } cases[] = {{"127.0.0.1", HPX_E_TLS_CERTIFICATE}, {"localhost", 1}};
+    hpx_tls_context *context = client_context();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        process server;
+        const uint16_t port = server_start(&server, &constrained, true);
+        const hpxi_tls_session_config config = {.context = context, .server_name = cases[i].wanted};
+        wire w;
+        wire_open(&w, connect_to(port), &config);
+        const hpx_status status = wire_handshake(&w);
+        if (status != cases[i].status) {
+            fail_msg("%s: %d '%s'", cases[i].wanted, status, w.error.detail);
+        }
+        wire_close(&w);
+        process_end(&server);
+    }
+    hpx_tls_context_release(context);
+}
+
 static int listen_on_loopback(uint16_t *port)
 {
     struct sockaddr_in address = {
@@ -542,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_client_talks_to_s_server),
         cmocka_unit_test(test_client_follows_key_updates_of_s_server),
+        cmocka_unit_test(test_client_refuses_an_address_behind_name_constraints),
         cmocka_unit_test(test_server_talks_to_s_client),
     };
     return cmocka_run_group_tests(tests, peer_setup, peer_teardown);

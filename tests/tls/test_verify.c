@@ -330,6 +330,34 @@ static void test_verify_judges_each_intermediate(void **state)
     }
 }
 
+static void test_verify_does_not_remember_an_intermediate_of_another_server(void **state)
+{
+    (void)state;
+    assert_int_equal(hpxi_tls_global_init(), HPX_OK);
+    duo_site sender;
+    duo_site miser;
+    certs_identity middle;
+    certs_make(&sender.root, &good_ca, NULL);
+    certs_make(&middle, &(certs_spec){.common_name = "middle", .is_ca = true}, &sender.root);
+    certs_make(&sender.leaf, &good_leaf, &middle);
+    certs_make(&miser.root, &good_ca, NULL);
+    certs_make(&miser.leaf, &good_leaf, &middle);
+    const certs_identity *const whole[] = {&sender.leaf, &middle};
+    const certs_identity *const part[] = {&miser.leaf};
+    duo_site_make_chain(&sender, whole, 2);
+    duo_site_make_chain(&miser, part, 1);
+    hpx_tls_context *const unused = miser.client;
+    miser.client = sender.client;
+    for (int i = 0; i < 2; i++) {
+        check_row(&sender, "sent", NAME, 1, NULL);
+        check_row(&miser, "not sent", NAME, HPX_E_TLS_UNTRUSTED, "no trusted root signs");
+    }
+    miser.client = unused;
+    duo_site_free(&miser);
+    duo_site_free(&sender);
+    certs_free(&middle);
+}
+
 static void test_verify_after_a_refusal_then_the_next_good_session_passes(void **state)
 {
     (void)state;
@@ -351,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_verify_when_the_root_has_the_name_but_not_the_key_then_refused),
         cmocka_unit_test(test_verify_when_self_signed_then_untrusted),
         cmocka_unit_test(test_verify_judges_each_intermediate),
+        cmocka_unit_test(test_verify_does_not_remember_an_intermediate_of_another_server),
         cmocka_unit_test(test_verify_after_a_refusal_then_the_next_good_session_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

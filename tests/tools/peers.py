@@ -397,11 +397,17 @@ class WsTest(AsyncTest):
         self.assertEqual(await self.close_codes.get(), 1000)
 
     async def test_a_reader_that_leaves_ends_it_quietly(self):
-        process = await asyncio.create_subprocess_shell(
-            f"'{TOOL}' ws {self.url}/flood | head -n 3", stdout=subprocess.PIPE,
+        ours, theirs = os.pipe()
+        process = await asyncio.create_subprocess_exec(
+            TOOL, "ws", self.url + "/flood", stdin=subprocess.DEVNULL, stdout=theirs,
             stderr=subprocess.PIPE)
-        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-        self.assertEqual((out, err), (b"message 0\nmessage 1\nmessage 2\n", b""))
+        os.close(theirs)
+        with open(ours, encoding="ascii") as out:
+            line = await asyncio.to_thread(out.readline)
+        self.assertEqual(line, "message 0\n")
+        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+        self.assertEqual((process.returncode, err), (0, b""))
+        self.assertEqual(await asyncio.wait_for(self.close_codes.get(), DEADLINE), 1000)
 
     async def test_a_lot_of_input_is_all_sent(self):
         lines = b"".join(b"%d %s\n" % (i, b"x" * (i % 3000)) for i in range(20000))

@@ -62,6 +62,21 @@ static void test_market_when_it_walks_then_sequences_count_and_prices_stay(void 
     }
 }
 
+static void test_market_when_price_is_at_a_wall_then_it_turns_back(void **state)
+{
+    (void)state;
+    static market m;
+    start(&m, "ETH-USD", 1);
+    market_symbol *symbol = &m.symbols[0];
+    for (unsigned i = 0; i < 10000; i++) {
+        symbol->price_cents =
+            i % 2 == 0 ? symbol->start_cents / 2 + 1 : symbol->start_cents * 2 - 1;
+        const market_update update = market_step(&m);
+        assert_true(update.price_cents > symbol->start_cents / 2);
+        assert_true(update.price_cents < symbol->start_cents * 2);
+    }
+}
+
 static void check_number(yyjson_val *value)
 {
     assert_true(yyjson_is_real(value));
@@ -162,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_market_when_same_seed_then_same_updates),
         cmocka_unit_test(test_market_when_it_walks_then_sequences_count_and_prices_stay),
+        cmocka_unit_test(test_market_when_price_is_at_a_wall_then_it_turns_back),
         cmocka_unit_test(test_market_when_formatted_then_json_with_all_fields),
         cmocka_unit_test(test_market_when_symbols_are_bad_then_refused_with_a_reason),
         cmocka_unit_test(test_market_when_topic_is_looked_up_then_only_whole_names_match),
