@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/engine.h"
 #include "engine/error.h"
 
 /* Buffers kept between messages; larger ones are given back (ws/frame.h). */
@@ -273,12 +274,31 @@ static void conn_begin_tls(hpx_conn *conn, const hpxi_tls_session_config *config
     }
 }
 
+/* What the kernel refuses was asked for, so the attempt fails and says what. */
+static bool conn_set_hints(hpx_conn *conn)
+{
+    const hpx_ws_config *config = &conn->spec->config;
+    const hpx_engine *engine = conn->shard->engine;
+    const bool steer = config->incoming_cpu && engine->config.cpu_count != 0;
+    const int cpu = steer ? (int)engine->cpus[conn->shard->index] : -1;
+    const int result = hpxi_net_tcp_hint(conn->sock->fd, config->quickack, cpu);
+    if (result < 0) {
+        hpx_error error;
+        (void)hpxi_error_set_errno(&error, result, HPX_STAGE_CONNECT, "quickack or incoming_cpu");
+        hpxi_conn_fail(conn, &error);
+    }
+    return result >= 0;
+}
+
 static void conn_on_connected(hpxi_dial *dial, hpxi_sock *sock)
 {
     hpx_conn *conn = dial->owner;
     HPX_ASSERT(conn->state == HPX_CONN_CONNECTING);
     conn->info.connect_ns = conn_lap(conn);
     conn_use_socket(conn, sock);
+    if (!conn_set_hints(conn)) {
+        return;
+    }
     if (!conn->spec->url.is_tls) {
         conn_begin_upgrade(conn);
         return;

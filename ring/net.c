@@ -150,6 +150,16 @@ int hpxi_net_tcp_tune(int fd, uint32_t busy_poll_us)
     return result;
 }
 
+int hpxi_net_tcp_hint(int fd, bool quickack, int cpu)
+{
+    HPX_ASSERT(fd >= 0);
+    int result = quickack ? net_set(fd, IPPROTO_TCP, TCP_QUICKACK, 1) : 0;
+    if (result == 0 && cpu >= 0) {
+        result = net_set(fd, SOL_SOCKET, SO_INCOMING_CPU, cpu);
+    }
+    return result;
+}
+
 int hpxi_net_tcp_socket(int family, uint32_t busy_poll_us)
 {
     const int fd = hpxi_net_socket(family, SOCK_STREAM, IPPROTO_TCP);

@@ -46,6 +46,9 @@ int hpxi_net_tcp_socket(int family, uint32_t busy_poll_us);
 /* Options every accepted or connected TCP socket needs (TCP_NODELAY, SO_BUSY_POLL). */
 int hpxi_net_tcp_tune(int fd, uint32_t busy_poll_us);
 
+/* Hints for a connected socket: TCP_QUICKACK, and SO_INCOMING_CPU unless cpu < 0. */
+int hpxi_net_tcp_hint(int fd, bool quickack, int cpu);
+
 /* Bound, listening TCP socket. Returns fd. */
 int hpxi_net_tcp_listen(const hpxi_address *address, uint32_t backlog, bool reuse_port);
 

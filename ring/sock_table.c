@@ -49,7 +49,7 @@ hpx_status hpxi_socks_init(
         .config = *config,
     };
     socks->table =
-        hpxi_alloc_zero(allocator, config->capacity * sizeof(hpxi_sock), alignof(hpxi_sock));
+        hpxi_alloc_zero(allocator, sizeof(hpxi_sock) * config->capacity, alignof(hpxi_sock));
     bool complete = socks->table != NULL;
     if (config->hot_max != 0) {
         socks->hot =

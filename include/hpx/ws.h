@@ -134,7 +134,10 @@ typedef struct hpx_ws_config {
                                         counted in `missed` */
     uint64_t stream_large_bytes_max; /* messages over a quarter of the ring travel as owned
                                         blocks; the sum outstanding; default 64 MiB */
-    uint32_t busy_poll_us;           /* SO_BUSY_POLL, 0 (default) off */
+    uint32_t busy_poll_us;           /* SO_BUSY_POLL and SO_PREFER_BUSY_POLL, 0 (default) off */
+    bool quickack;                   /* TCP_QUICKACK when connected: the first answers are
+                                        acknowledged at once (the kernel may fall back later) */
+    bool incoming_cpu;               /* SO_INCOMING_CPU: the CPU that the shard is pinned to */
 
     /* Heartbeat and watchdog, in READY. */
     uint64_t ping_interval_ns;        /* WebSocket ping when due; default 15 s, or HPX_NEVER */

@@ -11,15 +11,19 @@
 typedef struct visit {
     e2e_service *service;
     char target[sizeof(((hpx_conn_info *)0)->target)];
-    bool disconnected;
+    uint32_t number;
 } visit;
 
-static void service_log(e2e_service *service, const char *line)
+static void service_log(e2e_service *service, uint32_t visit, service_what what, const char *line)
 {
     (void)pthread_mutex_lock(&service->lock);
-    char *to = service->lines[service->written % SERVICE_LINES_MAX];
-    (void)snprintf(to, SERVICE_LINE_BYTES, "%s", line);
-    service->written++;
+    if (visit >= SERVICE_VISITS_MAX || service->log[visit].count != (uint32_t)what) {
+        (void)snprintf(service->failure, sizeof(service->failure), "visit %u: \"%s\" comes after %u",
+                       visit, line, visit < SERVICE_VISITS_MAX ? service->log[visit].count : 0);
+    } else {
+        (void)snprintf(service->log[visit].lines[what], SERVICE_LINE_BYTES, "%s", line);
+        service->log[visit].count++;
+    }
     (void)pthread_cond_signal(&service->changed);
     (void)pthread_mutex_unlock(&service->lock);
 }
@@ -28,7 +32,9 @@ static void service_log(e2e_service *service, const char *line)
 static void must(bool good, e2e_service *service, const char *what)
 {
     if (!good) {
-        service_log(service, what);
+        (void)pthread_mutex_lock(&service->lock);
+        (void)snprintf(service->failure, sizeof(service->failure), "%s", what);
+        (void)pthread_mutex_unlock(&service->lock);
     }
 }
 
@@ -50,10 +56,11 @@ static void visit_open(hpx_conn *conn, const hpx_event *event, e2e_service *serv
     v->service = service;
     (void)snprintf(v->target, sizeof(v->target), "%s", event->info->target);
     hpx_conn_set_user(conn, v);
-    (void)snprintf(line, sizeof(line), "open %s %s %s", v->target,
+    v->number = service->visits++;
+    (void)snprintf(line, sizeof(line), "%s %s %s", v->target,
                    event->info->subprotocol[0] != '\0' ? event->info->subprotocol : "-",
                    event->info->is_tls ? "tls" : "plain");
-    service_log(service, line);
+    service_log(service, v->number, SERVICE_OPEN, line);
     if (strcmp(v->target, "/push") == 0) {
         visit_push(conn, service);
     }
@@ -62,12 +69,10 @@ static void visit_open(hpx_conn *conn, const hpx_event *event, e2e_service *serv
 static void visit_end(const hpx_event *event, visit *v)
 {
     char line[SERVICE_LINE_BYTES];
-    must(!v->disconnected, v->service, "second DISCONNECTED");
-    v->disconnected = true;
-    (void)snprintf(line, sizeof(line), "end %s %s %d %s", hpx_status_name(event->error->status),
+    (void)snprintf(line, sizeof(line), "%s %s %d %s", hpx_status_name(event->error->status),
                    hpx_stage_name(event->error->stage), event->error->close_code,
                    event->error->detail);
-    service_log(v->service, line);
+    service_log(v->service, v->number, SERVICE_END, line);
 }
 
 static void service_on_event(hpx_conn *conn, const hpx_event *event, void *user)
@@ -90,7 +95,7 @@ static void service_on_event(hpx_conn *conn, const hpx_event *event, void *user)
         visit_end(event, v);
         break;
     case HPX_EVENT_CLOSED:
-        service_log(v->service, v->disconnected ? "closed" : "CLOSED before DISCONNECTED");
+        service_log(v->service, v->number, SERVICE_CLOSED, "");
         free(v);
         break;
     case HPX_EVENT_CONNECTED:
@@ -170,26 +175,28 @@ void service_stop(e2e_service *service)
     assert_int_equal(hpx_engine_stop_wait(service->engine, 2 * HPX_NS_PER_S), HPX_OK);
     hpx_engine_free(service->engine);
     hpx_tls_context_release(service->tls);
+    assert_string_equal(service->failure, "");
     assert_int_equal(service->memory.live, 0);
     assert_int_equal(service->memory.bytes, 0);
     assert_int_equal(bed_count_descriptors(), service->descriptors);
 }
 
-const char *service_next(e2e_service *service)
+const char *service_told(e2e_service *service, uint32_t visit, service_what what)
 {
+    assert_true(visit < SERVICE_VISITS_MAX);
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 20;
     (void)pthread_mutex_lock(&service->lock);
     int rc = 0;
-    while (service->taken == service->written && rc == 0) {
+    while (service->log[visit].count <= (uint32_t)what && rc == 0) {
         rc = pthread_cond_timedwait(&service->changed, &service->lock, &until);
     }
-    const bool got = service->taken != service->written;
-    const char *line = got ? service->lines[service->taken++ % SERVICE_LINES_MAX] : NULL;
+    const bool told = service->log[visit].count > (uint32_t)what;
     (void)pthread_mutex_unlock(&service->lock);
-    if (line == NULL) {
-        fail_msg("the service has seen nothing in time");
+    if (!told) {
+        fail_msg("the service has not told %d of visit %u in time; %s", (int)what, visit,
+                 service->failure);
     }
-    return line;
+    return service->log[visit].lines[what];
 }

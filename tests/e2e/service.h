@@ -18,8 +18,17 @@
 
 #include "tests/support/failing_allocator.h"
 
-#define SERVICE_LINES_MAX  256
+#define SERVICE_VISITS_MAX 256
 #define SERVICE_LINE_BYTES 256
+
+/* What the log holds of each visit, a connection that became a WebSocket. */
+typedef enum service_what {
+    SERVICE_OPEN = 0, /* "TARGET SUBPROTOCOL tls|plain" */
+    SERVICE_END,      /* "STATUS STAGE CODE DETAIL" of DISCONNECTED */
+    SERVICE_CLOSED,   /* "" at CLOSED: its descriptor is closed, too */
+} service_what;
+
+#define SERVICE_WHATS 3
 
 typedef struct e2e_service {
     hpx_engine *engine;
@@ -31,9 +40,12 @@ typedef struct e2e_service {
     int descriptors;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
-    uint32_t written;
-    uint32_t taken;
-    char lines[SERVICE_LINES_MAX][SERVICE_LINE_BYTES];
+    uint32_t visits;
+    struct {
+        uint32_t count;
+        char lines[SERVICE_WHATS][SERVICE_LINE_BYTES];
+    } log[SERVICE_VISITS_MAX];
+    char failure[SERVICE_LINE_BYTES]; /* of a handler */
     hpx_error listen_error;
 } e2e_service;
 
@@ -43,12 +55,8 @@ void service_start(e2e_service *service, const char *folder, hpx_receive_mode mo
 /* Stops the engine (1001 to those connected), checks that nothing is left. The log stays readable. */
 void service_stop(e2e_service *service);
 
-/*
- * The next line of the log; fails the test if none comes in time.
- *   "open TARGET SUBPROTOCOL tls|plain"
- *   "end STATUS STAGE CODE DETAIL"      DISCONNECTED
- *   "closed"                            CLOSED: its descriptor is closed, too
- */
-const char *service_next(e2e_service *service);
+/* What is told of the visit (they are numbered from 0 in the order in which they came); fails the
+ * test if it is not there in time. */
+const char *service_told(e2e_service *service, uint32_t visit, service_what what);
 
 #endif /* HPX_TESTS_E2E_SERVICE_H */

@@ -136,6 +136,8 @@ static void loop_connect(loop *l, hpx_receive_mode mode)
     ws.on_event = on_client;
     ws.user = l;
     ws.receive_mode = mode;
+    ws.quickack = true;
+    ws.incoming_cpu = true; /* without a pin: no effect */
     hpx_error error = {0};
     hpx_conn *conn = NULL;
     assert_int_equal(hpx_shard_connect(l->shard, &ws, &conn, &error), HPX_OK);
