@@ -90,6 +90,7 @@ static hpx_status context_read_config(
 /* wolfSSL says of a file that it cannot open no more than that. */
 static hpx_status context_check_readable(const char *member, const char *path, hpx_error *error)
 {
+    HPX_ASSERT(path != NULL);
     FILE *file = fopen(path, "re");
     if (file != NULL) {
         (void)fclose(file);
@@ -114,6 +115,7 @@ static hpx_status context_check_readable(const char *member, const char *path, h
 static hpx_status
 context_load_failed(const char *member, const char *path, int wolf_error, hpx_error *error)
 {
+    HPX_ASSERT(wolf_error != WOLFSSL_SUCCESS);
     const bool no_memory = hpxi_tls_status_of(wolf_error) == HPX_E_NO_MEMORY;
     return hpxi_tls_error_set(
         error,
@@ -182,6 +184,7 @@ context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error
     if (config->cert_file == NULL) {
         return HPX_OK;
     }
+    HPX_ASSERT(config->key_file != NULL);
     hpx_status status = context_check_readable("cert_file", config->cert_file, error);
     if (status != HPX_OK) {
         return status;
@@ -216,6 +219,8 @@ context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error
 static hpx_status context_set_protocol(
     WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_server, hpx_error *error)
 {
+    HPX_ASSERT(wolf != NULL);
+    HPX_ASSERT(config->version_min != HPX_TLS_VERSION_DEFAULT);
     const bool only_1_3 = config->version_min == HPX_TLS_VERSION_1_3;
     const char *step = NULL;
     if (wolfSSL_CTX_SetMinVersion(wolf, only_1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2) !=
@@ -275,6 +280,7 @@ context_build(hpx_tls_context *context, const hpx_tls_config *config, hpx_error 
 
 static void context_destroy(hpx_tls_context *context)
 {
+    HPX_ASSERT(context != NULL);
     if (context->wolf != NULL) {
         wolfSSL_CTX_free(context->wolf);
     }
@@ -312,6 +318,7 @@ context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
         context_destroy(context);
         return status;
     }
+    HPX_ASSERT(context->wolf != NULL);
     *out = context;
     return HPX_OK;
 }

@@ -126,7 +126,7 @@ const char *hpxi_tls_reason(int wolf_error)
 hpx_status hpxi_tls_error_set(
     hpx_error *error, hpx_status status, hpx_stage stage, int wolf_error, const char *format, ...)
 {
-    HPX_ASSERT(status < 0);
+    HPX_ASSERT(status <= HPX_E_STALE);
     if (error == NULL) {
         return status;
     }

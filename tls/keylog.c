@@ -44,10 +44,8 @@ static void keylog_write(
         return;
     }
     char line[KEYLOG_LINE_BYTES_MAX];
-    size_t size = strlen(label);
-    HPX_ASSERT(size < 40);
-    memcpy(line, label, size);
-    line[size++] = ' ';
+    HPX_ASSERT(strlen(label) < 40);
+    size_t size = (size_t)snprintf(line, sizeof(line), "%s ", label);
     size += keylog_hex(line + size, random, sizeof(random));
     line[size++] = ' ';
     size += keylog_hex(line + size, secret, (size_t)secret_bytes);

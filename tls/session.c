@@ -141,6 +141,8 @@ session_set_alpn(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error
 static hpx_status
 session_set_client(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
 {
+    HPX_ASSERT(!tls->is_server);
+    HPX_ASSERT(tls->state == SESSION_STATE_HANDSHAKE);
     const bool named =
         config->server_name != NULL && hpxi_tls_name_parse(&tls->name, config->server_name);
     if (!named && !config->insecure_no_verify) {
@@ -165,6 +167,7 @@ session_set_client(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_err
 static hpx_status
 session_set_up(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
 {
+    HPX_ASSERT(tls->wolf == NULL);
     tls->wolf = wolfSSL_new(tls->context->wolf);
     if (tls->wolf == NULL) {
         return session_no_memory(error);
@@ -283,6 +286,7 @@ static bool session_peer_is_not_tls(const hpxi_tls *tls)
 
 static hpx_status session_fail_not_tls(hpxi_tls *tls, int wolf_error, hpx_error *error)
 {
+    HPX_ASSERT(tls->first_bytes_count <= sizeof(tls->first_bytes));
     char shown[sizeof(tls->first_bytes) + 1] = {0};
     for (size_t i = 0; i < tls->first_bytes_count; i++) {
         const uint8_t c = tls->first_bytes[i];
@@ -301,6 +305,7 @@ static hpx_status session_fail_not_tls(hpxi_tls *tls, int wolf_error, hpx_error 
 static hpx_status
 session_fail_alert(hpxi_tls *tls, hpx_stage stage, int wolf_error, hpx_error *error)
 {
+    HPX_ASSERT(tls->state != SESSION_STATE_FAILED);
     WOLFSSL_ALERT_HISTORY history = {0};
     (void)wolfSSL_get_alert_history(tls->wolf, &history);
     const int alert = history.last_rx.code;
@@ -319,6 +324,8 @@ session_fail_alert(hpxi_tls *tls, hpx_stage stage, int wolf_error, hpx_error *er
 /* Turns what wolfSSL returned into the session's failure. */
 static hpx_status session_fail_wolf(hpxi_tls *tls, int wolf_error, hpx_error *error)
 {
+    HPX_ASSERT(tls->state != SESSION_STATE_FAILED);
+    HPX_ASSERT(tls->output == NULL);
     const bool handshaking = tls->state == SESSION_STATE_HANDSHAKE;
     const hpx_stage stage = handshaking ? HPX_STAGE_TLS : HPX_STAGE_READY;
     const hpxi_tls_verdict *verdict = &tls->verifier.verdict;
@@ -373,6 +380,7 @@ static void session_note_first_bytes(hpxi_tls *tls, const uint8_t *data, size_t 
 /* wolfSSL says that the handshake is done. It is not, unless our callback accepted the leaf. */
 static hpx_status session_opened(hpxi_tls *tls, hpx_error *error)
 {
+    HPX_ASSERT(tls->state == SESSION_STATE_HANDSHAKE);
     const bool must_verify = !tls->is_server && !tls->verifier.insecure;
     if (must_verify && !tls->verifier.verdict.leaf_accepted) {
         (void)hpxi_tls_error_set(
@@ -432,6 +440,7 @@ ptrdiff_t hpxi_tls_read(
     const int rc = wolfSSL_read(tls->wolf, plain, plain_max);
     session_advance(data, size, session_take_back(tls));
     if (HPXI_LIKELY(rc > 0)) {
+        HPX_DASSERT(rc <= plain_max);
         return rc;
     }
     const int wolf_error = wolfSSL_get_error(tls->wolf, rc);
@@ -482,6 +491,7 @@ hpx_status hpxi_tls_write(hpxi_tls *tls, hpx_span plain, hpxi_buf *out, hpx_erro
     }
     (void)session_take_back(tls);
     if (HPXI_LIKELY(rc == chunk)) {
+        HPX_DASSERT(hpxi_buf_size(out) > plain.size);
         return HPX_OK;
     }
     return session_fail_wolf(tls, wolfSSL_get_error(tls->wolf, rc), error);
@@ -504,6 +514,7 @@ void hpxi_tls_close_notify(hpxi_tls *tls, hpxi_buf *out)
 
 static void session_copy(char *to, size_t to_bytes, const char *from, size_t from_bytes)
 {
+    HPX_ASSERT(to_bytes != 0);
     const size_t bytes = from_bytes < to_bytes ? from_bytes : to_bytes - 1;
     memcpy(to, from, bytes);
     to[bytes] = '\0';

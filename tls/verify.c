@@ -112,6 +112,7 @@ static void verify_date(char to[VERIFY_DATE_BYTES], const byte *date, int date_b
 static int
 verify_refuse_wolf(hpxi_tls_verdict *verdict, int wolf_error, int depth, const DecodedCert *cert)
 {
+    HPX_ASSERT(wolf_error != 0);
     const hpx_status status = hpxi_tls_status_of(wolf_error);
     char subject[VERIFY_TEXT_BYTES];
     char other[VERIFY_TEXT_BYTES];
@@ -220,6 +221,7 @@ static bool verify_entry_matches(const hpxi_tls_name *name, const DNS_entry *ent
 /* Appends the names that the certificate is for, as far as they fit. */
 static void verify_list_names(char *to, size_t to_bytes, const DecodedCert *cert)
 {
+    HPX_ASSERT(to_bytes > VERIFY_TEXT_BYTES);
     size_t used = 0;
     to[0] = '\0';
     for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
@@ -253,6 +255,7 @@ verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedC
             return 1;
         }
     }
+    HPX_ASSERT(name->host_bytes != 0);
     char names[HPX_ERROR_DETAIL_BYTES - 80];
     char wanted[VERIFY_TEXT_BYTES - 16];
     verify_list_names(names, sizeof(names), cert);
@@ -272,6 +275,7 @@ verify_issuer_is_here(const DecodedCert *cert, const WOLFSSL_X509_STORE_CTX *sto
     if (cert->ca == NULL || cert->ca->type != WOLFSSL_CHAIN_CA) {
         return true;
     }
+    HPX_ASSERT(depth < store->totalCerts);
     bool found = false;
     for (int i = 0; i < store->totalCerts && !found; i++) {
         if (i == depth) {
@@ -311,6 +315,7 @@ static int verify_judge(
         if (verify_name(verdict, verifier->name, cert) == 0) {
             return 0;
         }
+        HPX_ASSERT(verdict->status == HPX_OK);
         verdict->leaf_accepted = true;
     }
     return 1;
@@ -364,6 +369,7 @@ static int verify_on_any_certificate(int preverified, WOLFSSL_X509_STORE_CTX *st
 
 void hpxi_tls_verify_install(WOLFSSL_CTX *wolf, bool is_server)
 {
+    HPX_ASSERT(wolf != NULL);
     if (is_server) {
         wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_NONE, NULL);
         return;

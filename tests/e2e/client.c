@@ -50,8 +50,8 @@ void bed_open(e2e_bed *bed, client_form form, const hpx_engine_config *config)
     full.shard_mode = form == CLIENT_POLLED ? HPX_SHARDS_POLLED : HPX_SHARDS_THREADS;
     full.allocator = fa_allocator(&bed->memory);
     hpx_error error = {0};
-    if (hpx_engine_new(&bed->engine, &full, &error) != HPX_OK
-        || hpx_engine_start(bed->engine, &error) != HPX_OK) {
+    if (hpx_engine_new(&bed->engine, &full, &error) != HPX_OK ||
+        hpx_engine_start(bed->engine, &error) != HPX_OK) {
         fail_msg("engine: %s", error.detail);
     }
     if (form == CLIENT_POLLED) {
@@ -252,9 +252,13 @@ const hpx_event *client_expect(e2e_client *client, hpx_event_kind kind)
     if (event == NULL) {
         fail_msg("%s: no event in time, expected %s", form, client_event_name(kind));
     } else if (event->kind != kind) {
-        fail_msg("%s: event %s, expected %s%s%s", form, client_event_name(event->kind),
-                 client_event_name(kind), event->error != NULL ? ": " : "",
-                 event->error != NULL ? event->error->detail : "");
+        fail_msg(
+            "%s: event %s, expected %s%s%s",
+            form,
+            client_event_name(event->kind),
+            client_event_name(kind),
+            event->error != NULL ? ": " : "",
+            event->error != NULL ? event->error->detail : "");
     }
     return event;
 }
@@ -282,7 +286,8 @@ void client_open(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config)
     }
 }
 
-void client_connect(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config, hpx_conn_info *info)
+void client_connect(
+    e2e_client *client, e2e_bed *bed, const hpx_ws_config *config, hpx_conn_info *info)
 {
     client_open(client, bed, config);
     const hpx_event *event = client_expect(client, HPX_EVENT_CONNECTED);
@@ -348,7 +353,7 @@ void client_finish(e2e_client *client)
     client_close(client, 0, "");
     client_expect_end(client, &error);
     if (error.status != HPX_OK || error.close_code != 1000) {
-        fail_msg("close: %s, %d: %s", hpx_status_name(error.status), error.close_code,
-                 error.detail);
+        fail_msg(
+            "close: %s, %d: %s", hpx_status_name(error.status), error.close_code, error.detail);
     }
 }

@@ -87,9 +87,11 @@ const hpx_event *client_next(e2e_client *client, uint64_t timeout_ns);
 const hpx_event *client_expect(e2e_client *client, hpx_event_kind kind);
 
 /* Connect and be Ready; the info is copied to `info` if that is not NULL. */
-void client_connect(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config, hpx_conn_info *info);
+void client_connect(
+    e2e_client *client, e2e_bed *bed, const hpx_ws_config *config, hpx_conn_info *info);
 
-void client_expect_message(e2e_client *client, hpx_message_kind kind, const void *data, size_t size);
+void client_expect_message(
+    e2e_client *client, hpx_message_kind kind, const void *data, size_t size);
 
 /* DISCONNECTED then CLOSED with the same error, and nothing after; messages before are skipped. */
 void client_expect_end(e2e_client *client, hpx_error *error);

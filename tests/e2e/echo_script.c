@@ -46,8 +46,13 @@ void echo_sizes(e2e_client *client, size_t bytes_max)
 
 static size_t pipelined_message(char *to, size_t to_bytes, uint32_t i)
 {
-    const int size = snprintf(to, to_bytes, "{\"n\":%u,\"pad\":\"%.*s\"}", i, (int)(i % 40),
-                              "........................................");
+    const int size = snprintf(
+        to,
+        to_bytes,
+        "{\"n\":%u,\"pad\":\"%.*s\"}",
+        i,
+        (int)(i % 40),
+        "........................................");
     assert_in_range(size, 1, to_bytes - 1);
     return (size_t)size;
 }

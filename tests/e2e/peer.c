@@ -41,8 +41,8 @@ void peer_script(char path[PEER_PATH_BYTES], const char *name)
 }
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-static void child_exec(
-    const peer_options *options, pid_t parent, int out, char **env, const char *const *argv)
+static void
+child_exec(const peer_options *options, pid_t parent, int out, char **env, const char *const *argv)
 {
     const int death_signal = options->death_signal != 0 ? options->death_signal : SIGKILL;
     if (prctl(PR_SET_PDEATHSIG, death_signal) != 0 || getppid() != parent) {
@@ -117,8 +117,8 @@ static bool peer_read(e2e_peer *peer, uint64_t deadline_ms)
     const int wait_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
     const int ready = poll(&fd, 1, wait_ms);
     if (ready == 0) {
-        fail_msg("%s: nothing came in time; so far \"%.*s\"", peer->name, (int)peer->used,
-                 peer->buffer);
+        fail_msg(
+            "%s: nothing came in time; so far \"%.*s\"", peer->name, (int)peer->used, peer->buffer);
     }
     if (ready < 0) {
         assert_int_equal(errno, EINTR);
@@ -245,8 +245,8 @@ void peer_folder_make(char path[PEER_PATH_BYTES])
     assert_non_null(mkdtemp(path));
 }
 
-static int folder_remove_one(
-    const char *path, const struct stat *status, int type, struct FTW *where)
+static int
+folder_remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
 {
     (void)status;
     (void)type;
@@ -265,8 +265,7 @@ int peer_bind(bool listening, uint16_t *port)
     assert_true(fd >= 0);
     const int one = 1;
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, size), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);

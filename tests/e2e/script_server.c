@@ -2,8 +2,6 @@
 /* script_server.c - the server's thread, and what scripts need. */
 #include "tests/e2e/script_server.h"
 
-#include <wolfssl/options.h>
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,6 +15,7 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+#include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/hash.h>
 
@@ -59,8 +58,8 @@ static void *server_run(void *argument)
 {
     script_server *server = argument;
     for (;;) {
-        struct pollfd fds[2] = {{.fd = server->stop, .events = POLLIN},
-                                {.fd = server->fd, .events = POLLIN}};
+        struct pollfd fds[2] = {
+            {.fd = server->stop, .events = POLLIN}, {.fd = server->fd, .events = POLLIN}};
         CHECK(poll(fds, 2, -1) > 0 || errno == EINTR);
         if (fds[0].revents != 0) {
             return NULL;
@@ -223,10 +222,13 @@ size_t script_answer(const script_conn *conn, char *to, size_t to_bytes)
         text, sizeof(text), "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + sizeof(name) - 1);
     CHECK(wc_ShaHash((const byte *)text, (word32)text_bytes, digest) == 0);
     CHECK(Base64_Encode_NoNl(digest, sizeof(digest), accept, &accept_bytes) == 0);
-    const int size = snprintf(to, to_bytes,
-                              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                              "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n\r\n",
-                              (int)accept_bytes, (const char *)accept);
+    const int size = snprintf(
+        to,
+        to_bytes,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n\r\n",
+        (int)accept_bytes,
+        (const char *)accept);
     CHECK(size > 0 && (size_t)size < to_bytes);
     return (size_t)size;
 }
@@ -298,7 +300,8 @@ void script_reset(script_conn *conn)
     conn->fd = -1;
 }
 
-/* ---- An address that answers nothing ---------------------------------------------------------- */
+/* ---- An address that answers nothing ----------------------------------------------------------
+ */
 
 bool script_hole_open(script_hole *hole, int family, uint16_t port)
 {
@@ -313,8 +316,9 @@ bool script_hole_open(script_hole *hole, int family, uint16_t port)
     for (size_t i = 1; i < 4; i++) { /* nobody accepts: from here on its SYNs are dropped */
         hole->fds[i] = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         CHECK(hole->fds[i] >= 0);
-        CHECK(connect(hole->fds[i], (const struct sockaddr *)&address, size) == 0
-              || errno == EINPROGRESS);
+        CHECK(
+            connect(hole->fds[i], (const struct sockaddr *)&address, size) == 0 ||
+            errno == EINPROGRESS);
     }
     return true;
 }

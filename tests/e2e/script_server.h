@@ -25,7 +25,7 @@ enum {
 
 typedef struct script_conn {
     int fd;
-    int release; /* eventfd of script_hold() */
+    int release;                  /* eventfd of script_hold() */
     char head[SCRIPT_HEAD_BYTES]; /* of the request, NUL-terminated */
     size_t head_bytes;
 } script_conn;
@@ -37,7 +37,7 @@ typedef int (*script_fn)(script_conn *conn, void *user);
 typedef struct script_server {
     int fd;
     uint16_t port;
-    int stop;    /* eventfds */
+    int stop; /* eventfds */
     int release;
     pthread_t thread;
     script_fn serve;
@@ -89,7 +89,8 @@ void script_hold(const script_conn *conn);
 /* RST instead of FIN. */
 void script_reset(script_conn *conn);
 
-/* ---- An address that answers nothing ---------------------------------------------------------- */
+/* ---- An address that answers nothing ----------------------------------------------------------
+ */
 
 /* A port on loopback that accepts no connection: its queue is full. */
 typedef struct script_hole {

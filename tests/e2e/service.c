@@ -8,18 +8,23 @@
 #include "tests/support/test.h"
 
 /* One accepted connection. */
-typedef struct visit {
+typedef struct service_visit {
     e2e_service *service;
     char target[sizeof(((hpx_conn_info *)0)->target)];
     uint32_t number;
-} visit;
+} service_visit;
 
 static void service_log(e2e_service *service, uint32_t visit, service_what what, const char *line)
 {
     (void)pthread_mutex_lock(&service->lock);
     if (visit >= SERVICE_VISITS_MAX || service->log[visit].count != (uint32_t)what) {
-        (void)snprintf(service->failure, sizeof(service->failure), "visit %u: \"%s\" comes after %u",
-                       visit, line, visit < SERVICE_VISITS_MAX ? service->log[visit].count : 0);
+        (void)snprintf(
+            service->failure,
+            sizeof(service->failure),
+            "visit %u: \"%s\" comes after %u",
+            visit,
+            line,
+            visit < SERVICE_VISITS_MAX ? service->log[visit].count : 0);
     } else {
         (void)snprintf(service->log[visit].lines[what], SERVICE_LINE_BYTES, "%s", line);
         service->log[visit].count++;
@@ -51,27 +56,36 @@ static void visit_push(hpx_conn *conn, e2e_service *service)
 static void visit_open(hpx_conn *conn, const hpx_event *event, e2e_service *service)
 {
     char line[2 * SERVICE_LINE_BYTES];
-    visit *v = calloc(1, sizeof(*v));
+    service_visit *v = calloc(1, sizeof(*v));
     must(v != NULL && event->info->is_server, service, "bad open");
     v->service = service;
     (void)snprintf(v->target, sizeof(v->target), "%s", event->info->target);
     hpx_conn_set_user(conn, v);
     v->number = service->visits++;
-    (void)snprintf(line, sizeof(line), "%s %s %s", v->target,
-                   event->info->subprotocol[0] != '\0' ? event->info->subprotocol : "-",
-                   event->info->is_tls ? "tls" : "plain");
+    (void)snprintf(
+        line,
+        sizeof(line),
+        "%s %s %s",
+        v->target,
+        event->info->subprotocol[0] != '\0' ? event->info->subprotocol : "-",
+        event->info->is_tls ? "tls" : "plain");
     service_log(service, v->number, SERVICE_OPEN, line);
     if (strcmp(v->target, "/push") == 0) {
         visit_push(conn, service);
     }
 }
 
-static void visit_end(const hpx_event *event, visit *v)
+static void visit_end(const hpx_event *event, service_visit *v)
 {
     char line[SERVICE_LINE_BYTES];
-    (void)snprintf(line, sizeof(line), "%s %s %d %s", hpx_status_name(event->error->status),
-                   hpx_stage_name(event->error->stage), event->error->close_code,
-                   event->error->detail);
+    (void)snprintf(
+        line,
+        sizeof(line),
+        "%s %s %d %s",
+        hpx_status_name(event->error->status),
+        hpx_stage_name(event->error->stage),
+        event->error->close_code,
+        event->error->detail);
     service_log(v->service, v->number, SERVICE_END, line);
 }
 
@@ -81,14 +95,16 @@ static void service_on_event(hpx_conn *conn, const hpx_event *event, void *user)
         visit_open(conn, event, user);
         return;
     }
-    visit *v = user;
+    service_visit *v = user;
     switch (event->kind) {
     case HPX_EVENT_MESSAGE:
         if (strcmp(v->target, "/close") == 0) {
             (void)hpx_conn_close(conn, 4002, hpx_span_of("enough"));
         } else {
-            must(hpx_conn_send(conn, event->message_kind, event->payload) == HPX_OK, v->service,
-                 "echo failed");
+            must(
+                hpx_conn_send(conn, event->message_kind, event->payload) == HPX_OK,
+                v->service,
+                "echo failed");
         }
         break;
     case HPX_EVENT_DISCONNECTED:
@@ -104,7 +120,8 @@ static void service_on_event(hpx_conn *conn, const hpx_event *event, void *user)
     }
 }
 
-/* ---- Up and down ------------------------------------------------------------------------------ */
+/* ---- Up and down ------------------------------------------------------------------------------
+ */
 
 static void service_listen(hpx_shard *shard, void *user)
 {
@@ -161,8 +178,8 @@ void service_start(e2e_service *service, const char *folder, hpx_receive_mode mo
     config.on_shard_start = service_listen;
     config.user = service;
     hpx_error error = {0};
-    if (hpx_engine_new(&service->engine, &config, &error) != HPX_OK
-        || hpx_engine_start(service->engine, &error) != HPX_OK) {
+    if (hpx_engine_new(&service->engine, &config, &error) != HPX_OK ||
+        hpx_engine_start(service->engine, &error) != HPX_OK) {
         fail_msg("engine: %s", error.detail);
     }
     if (service->tls_port == 0) {
@@ -195,8 +212,11 @@ const char *service_told(e2e_service *service, uint32_t visit, service_what what
     const bool told = service->log[visit].count > (uint32_t)what;
     (void)pthread_mutex_unlock(&service->lock);
     if (!told) {
-        fail_msg("the service has not told %d of visit %u in time; %s", (int)what, visit,
-                 service->failure);
+        fail_msg(
+            "the service has not told %d of visit %u in time; %s",
+            (int)what,
+            visit,
+            service->failure);
     }
     return service->log[visit].lines[what];
 }

@@ -52,7 +52,8 @@ typedef struct e2e_service {
 /* Certificate and key of the TLS port from FOLDER (see servers/make_certs.sh). */
 void service_start(e2e_service *service, const char *folder, hpx_receive_mode mode);
 
-/* Stops the engine (1001 to those connected), checks that nothing is left. The log stays readable. */
+/* Stops the engine (1001 to those connected), checks that nothing is left. The log stays readable.
+ */
 void service_stop(e2e_service *service);
 
 /* What is told of the visit (they are numbered from 0 in the order in which they came); fails the

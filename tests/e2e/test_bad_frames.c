@@ -2,8 +2,9 @@
 /*
  * Goal: whatever a server does after its 101 is understood or refused: frames cut at every byte,
  * frames against the rules, limits, and every way to end a connection badly.
- * Method: a scripted server writes bytes; the test knows which events they are, and which close code
- * the server has to see. Every row runs in each form (client.h), descriptors and allocations counted.
+ * Method: a scripted server writes bytes; the test knows which events they are, and which close
+ * code the server has to see. Every row runs in each form (client.h), descriptors and allocations
+ * counted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -45,39 +46,108 @@ static const frame_row frame_rows[] = {
     {"fragmented ping", BYTES("\x09\x00"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
     {"ping of 126 bytes", BYTES("\x89\x7E\x00\x7E"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
     {"orphan continuation", BYTES("\x80\x01x"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
-    {"text inside text", BYTES("\x01\x01x\x81\x01y"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002,
+    {"text inside text", BYTES("\x01\x01x\x81\x01y"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
+    {"length not minimal",
+     BYTES("\x81\x7E\x00\x05hello"),
+     END_READ,
+     "HPX_E_WS_PROTOCOL",
+     1002,
+     1002,
      0},
-    {"length not minimal", BYTES("\x81\x7E\x00\x05hello"), END_READ, "HPX_E_WS_PROTOCOL", 1002,
-     1002, 0},
-    {"length above 2^63", BYTES("\x82\x7F\x80\x00\x00\x00\x00\x00\x00\x00"), END_READ,
-     "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
-    {"a good one first", BYTES("\x81\x02hi\x83\x00"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002,
-     1},
-    {"text is not UTF-8", BYTES("\x81\x04" "ab\xC0\x80"), END_READ, "HPX_E_WS_UTF8", 1007, 1007, 0},
-    {"UTF-8 cut by the end", BYTES("\x81\x03" "a\xE2\x82"), END_READ, "HPX_E_WS_UTF8", 1007, 1007,
+    {"length above 2^63",
+     BYTES("\x82\x7F\x80\x00\x00\x00\x00\x00\x00\x00"),
+     END_READ,
+     "HPX_E_WS_PROTOCOL",
+     1002,
+     1002,
      0},
-    {"surrogate across fragments", BYTES("\x01\x02" "a\xED\x80\x02\xA0\x80"), END_READ,
-     "HPX_E_WS_UTF8", 1007, 1007, 0},
+    {"a good one first", BYTES("\x81\x02hi\x83\x00"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 1},
+    {"text is not UTF-8",
+     BYTES("\x81\x04"
+           "ab\xC0\x80"),
+     END_READ,
+     "HPX_E_WS_UTF8",
+     1007,
+     1007,
+     0},
+    {"UTF-8 cut by the end",
+     BYTES("\x81\x03"
+           "a\xE2\x82"),
+     END_READ,
+     "HPX_E_WS_UTF8",
+     1007,
+     1007,
+     0},
+    {"surrogate across fragments",
+     BYTES("\x01\x02"
+           "a\xED\x80\x02\xA0\x80"),
+     END_READ,
+     "HPX_E_WS_UTF8",
+     1007,
+     1007,
+     0},
     {"one byte too many", BYTES("\x82\x7E\x03\xE9"), END_READ, "HPX_E_WS_TOO_BIG", 1009, 1009, 0},
-    {"2^62 bytes", BYTES("\x82\x7F\x40\x00\x00\x00\x00\x00\x00\x00"), END_READ, "HPX_E_WS_TOO_BIG",
-     1009, 1009, 0},
-    {"too big in the sum", BYTES("\x02\x01x\x80\x7E\x03\xE8"), END_READ, "HPX_E_WS_TOO_BIG", 1009,
-     1009, 0},
-    {"5 fragments", BYTES("\x02\x01" "a\x00\x01" "b\x00\x01" "c\x00\x01" "d\x00\x01" "e"), END_READ,
-     "HPX_E_WS_TOO_BIG", 1009, 1009, 0},
+    {"2^62 bytes",
+     BYTES("\x82\x7F\x40\x00\x00\x00\x00\x00\x00\x00"),
+     END_READ,
+     "HPX_E_WS_TOO_BIG",
+     1009,
+     1009,
+     0},
+    {"too big in the sum",
+     BYTES("\x02\x01x\x80\x7E\x03\xE8"),
+     END_READ,
+     "HPX_E_WS_TOO_BIG",
+     1009,
+     1009,
+     0},
+    {"5 fragments",
+     BYTES("\x02\x01"
+           "a\x00\x01"
+           "b\x00\x01"
+           "c\x00\x01"
+           "d\x00\x01"
+           "e"),
+     END_READ,
+     "HPX_E_WS_TOO_BIG",
+     1009,
+     1009,
+     0},
     {"close of one byte", BYTES("\x88\x01\x03"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
     {"close 1005", BYTES("\x88\x02\x03\xED"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
     {"close 2999", BYTES("\x88\x02\x0B\xB7"), END_READ, "HPX_E_WS_PROTOCOL", 1002, 1002, 0},
-    {"close reason not UTF-8", BYTES("\x88\x03\x03\xE8\xFF"), END_READ, "HPX_E_WS_UTF8", 1007,
-     1007, 0},
+    {"close reason not UTF-8",
+     BYTES("\x88\x03\x03\xE8\xFF"),
+     END_READ,
+     "HPX_E_WS_UTF8",
+     1007,
+     1007,
+     0},
     {"close without a code", BYTES("\x88\x00"), END_READ, "HPX_E_WS_CLOSED", 1005, 1005, 0},
-    {"close 1011", BYTES("\x88\x05\x03\xF3" "bad"), END_READ, "HPX_E_WS_CLOSED", 1011, 1011, 0},
-    {"frames after close", BYTES("\x88\x02\x03\xE9\x81\x02hi\x83\x00"), END_READ,
-     "HPX_E_WS_CLOSED", 1001, 1001, 0},
+    {"close 1011",
+     BYTES("\x88\x05\x03\xF3"
+           "bad"),
+     END_READ,
+     "HPX_E_WS_CLOSED",
+     1011,
+     1011,
+     0},
+    {"frames after close",
+     BYTES("\x88\x02\x03\xE9\x81\x02hi\x83\x00"),
+     END_READ,
+     "HPX_E_WS_CLOSED",
+     1001,
+     1001,
+     0},
     {"close, no FIN", BYTES("\x88\x02\x0F\xA1"), END_HOLD, "HPX_E_WS_CLOSED", 4001, 4001, 0},
     {"FIN", BYTES(""), END_CLOSE, "HPX_E_EOF", 0, SCRIPT_SAW_NOTHING, 0},
-    {"FIN in a frame", BYTES("\x81\x02hi\x81\x05hel"), END_CLOSE, "HPX_E_EOF", 0,
-     SCRIPT_SAW_NOTHING, 1},
+    {"FIN in a frame",
+     BYTES("\x81\x02hi\x81\x05hel"),
+     END_CLOSE,
+     "HPX_E_EOF",
+     0,
+     SCRIPT_SAW_NOTHING,
+     1},
     {"RST", BYTES(""), END_RESET, "ECONNRESET", 0, SCRIPT_SAW_NOTHING, 0},
 };
 
@@ -138,13 +208,19 @@ static void check_frames(const frame_row *row, script_server *server, client_for
     }
     const int saw = script_await(server, (uint32_t)form + 1);
     bed_close(&bed);
-    if (strcmp(hpx_status_name(error.status), row->status) != 0 || error.stage != HPX_STAGE_READY
-        || error.close_code != row->close_code || saw != row->saw || error.detail[0] == '\0'
-        || client.messages != row->messages) {
-        fail_msg("%s (%s): %s at %s, code %d, server saw %d, %u messages: \"%s\"", row->name,
-                 client_form_names[form], hpx_status_name(error.status),
-                 hpx_stage_name(error.stage), error.close_code, saw, client.messages,
-                 error.detail);
+    if (strcmp(hpx_status_name(error.status), row->status) != 0 || error.stage != HPX_STAGE_READY ||
+        error.close_code != row->close_code || saw != row->saw || error.detail[0] == '\0' ||
+        client.messages != row->messages) {
+        fail_msg(
+            "%s (%s): %s at %s, code %d, server saw %d, %u messages: \"%s\"",
+            row->name,
+            client_form_names[form],
+            hpx_status_name(error.status),
+            hpx_stage_name(error.stage),
+            error.close_code,
+            saw,
+            client.messages,
+            error.detail);
     }
     assert_true(hpx_clock_now_ns() - began_ns < PROMPT_NS);
 }
@@ -163,7 +239,8 @@ static void test_frames_when_against_the_rules_then_both_sides_know_why(void **s
     }
 }
 
-/* ---- A close that is not answered -------------------------------------------------------------- */
+/* ---- A close that is not answered --------------------------------------------------------------
+ */
 
 /* Takes our CLOSE; then answers as told, and in no case sends FIN. */
 static int serve_our_close(script_conn *conn, void *user)
@@ -214,12 +291,15 @@ static void test_close_when_the_server_does_not_finish_then_the_timeout_does(voi
     }
 }
 
-/* ---- Cuts -------------------------------------------------------------------------------------- */
+/* ---- Cuts --------------------------------------------------------------------------------------
+ */
 
 /* Three messages: text, binary with a longer length, text in two fragments with a ping between. */
 #define STREAM_BINARY_BYTES 200
 static const char stream_first[] = "\x81\x03one\x82\x7E\x00\xC8";
-static const char stream_last[] = "\x01\x03" "th\xC3\x89\x01!\x80\x04\xA9" "ree";
+static const char stream_last[] = "\x01\x03"
+                                  "th\xC3\x89\x01!\x80\x04\xA9"
+                                  "ree";
 
 typedef struct cut_script {
     size_t at;   /* two writes, cut here; 0: not cut */
@@ -286,8 +366,10 @@ static void test_stream_when_cut_anywhere_then_the_same_events_come(void **state
     script_conn *shape = calloc(1, sizeof(*shape));
     char text[1024];
     assert_non_null(shape);
-    (void)snprintf(shape->head, sizeof(shape->head),
-                   "GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    (void)snprintf(
+        shape->head,
+        sizeof(shape->head),
+        "GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
     const size_t size = stream_bytes(shape, text, sizeof(text));
     free(shape);
     assert_in_range(size, 300, CUTS_MAX);

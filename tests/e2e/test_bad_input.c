@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: whatever goes wrong on the way to Ready is told precisely: status, stage, the protocol's own
- * number, and words; within its own deadline; with one DISCONNECTED and one CLOSED.
- * Method: malformed URLs; a scripted name server; ports that refuse or say nothing; a scripted HTTP
- * server. Every row runs in each form (client.h) on an engine of its own, whose descriptors and
- * allocations are counted.
+ * Goal: whatever goes wrong on the way to Ready is told precisely: status, stage, the protocol's
+ * own number, and words; within its own deadline; with one DISCONNECTED and one CLOSED. Method:
+ * malformed URLs; a scripted name server; ports that refuse or say nothing; a scripted HTTP server.
+ * Every row runs in each form (client.h) on an engine of its own, whose descriptors and allocations
+ * are counted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -113,22 +113,30 @@ static int check_failure(const attempt *a, const failure *expected)
     assert_int_equal(client.connected, 0);
     assert_int_equal(client.messages, 0);
     bed_close(&bed);
-    const bool same = strcmp(hpx_status_name(error.status), expected->status) == 0
-                      && error.stage == expected->stage && error.os_errno == expected->os_errno
-                      && error.http_status == expected->http_status
-                      && error.retry_after_ns == expected->retry_after_ns
-                      && error.close_code == 0;
+    const bool same = strcmp(hpx_status_name(error.status), expected->status) == 0 &&
+                      error.stage == expected->stage && error.os_errno == expected->os_errno &&
+                      error.http_status == expected->http_status &&
+                      error.retry_after_ns == expected->retry_after_ns && error.close_code == 0;
     const char *part = expected->detail != NULL ? expected->detail : "";
     if (!same || strstr(error.detail, part) == NULL || error.detail[0] == '\0') {
-        fail_msg("%s (%s): %s at %s, errno %d, http %d, retry %llu: \"%s\"", a->name,
-                 client_form_names[a->form], hpx_status_name(error.status),
-                 hpx_stage_name(error.stage), error.os_errno, error.http_status,
-                 (unsigned long long)error.retry_after_ns, error.detail);
+        fail_msg(
+            "%s (%s): %s at %s, errno %d, http %d, retry %llu: \"%s\"",
+            a->name,
+            client_form_names[a->form],
+            hpx_status_name(error.status),
+            hpx_stage_name(error.stage),
+            error.os_errno,
+            error.http_status,
+            (unsigned long long)error.retry_after_ns,
+            error.detail);
     }
     const uint64_t slack_ns = a->least_ns / 100; /* the shard's clock is not this one */
     if (took_ns + slack_ns < a->least_ns || took_ns > a->most_ns) {
-        fail_msg("%s (%s): took %llu us", a->name, client_form_names[a->form],
-                 (unsigned long long)(took_ns / HPX_NS_PER_US));
+        fail_msg(
+            "%s (%s): took %llu us",
+            a->name,
+            client_form_names[a->form],
+            (unsigned long long)(took_ns / HPX_NS_PER_US));
     }
     return saw;
 }
@@ -160,12 +168,13 @@ static void test_name_when_it_cannot_be_resolved_then_the_cause_is_told(void **s
         hpx_ws_config config = HPX_WS_CONFIG_INIT;
         config.url = rows[row].url;
         config.resolve_timeout_ns = rows[row].timeout_ns;
-        const attempt a = {.name = rows[row].url,
-                           .form = (client_form)(i % CLIENT_FORMS),
-                           .engine = &engine,
-                           .config = &config,
-                           .least_ns = rows[row].timeout_ns,
-                           .most_ns = rows[row].timeout_ns + PROMPT_NS};
+        const attempt a = {
+            .name = rows[row].url,
+            .form = (client_form)(i % CLIENT_FORMS),
+            .engine = &engine,
+            .config = &config,
+            .least_ns = rows[row].timeout_ns,
+            .most_ns = rows[row].timeout_ns + PROMPT_NS};
         (void)check_failure(&a, &expected);
     }
     dns_server_stop(&dns);
@@ -179,10 +188,11 @@ static void test_connect_when_refused_then_the_errno_is_told(void **state)
     uint16_t port;
     char url[WS_URL_BYTES];
     const int held = peer_bind(false, &port); /* bound, and not listening */
-    const failure expected = {.status = "ECONNREFUSED",
-                              .stage = HPX_STAGE_CONNECT,
-                              .os_errno = ECONNREFUSED,
-                              .detail = "127.0.0.1:"};
+    const failure expected = {
+        .status = "ECONNREFUSED",
+        .stage = HPX_STAGE_CONNECT,
+        .os_errno = ECONNREFUSED,
+        .detail = "127.0.0.1:"};
     hpx_ws_config config = HPX_WS_CONFIG_INIT;
     config.url = url;
     for (client_form form = 0; form < CLIENT_FORMS; form++) {
@@ -201,18 +211,18 @@ static void test_connect_when_nothing_answers_then_its_deadline_ends_it(void **s
     char url[WS_URL_BYTES];
     assert_true(script_hole_open(&hole, AF_INET, 0));
     (void)snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", hole.port);
-    const failure expected = {.status = "HPX_E_CONNECT_TIMEOUT",
-                              .stage = HPX_STAGE_CONNECT,
-                              .detail = "127.0.0.1:"};
+    const failure expected = {
+        .status = "HPX_E_CONNECT_TIMEOUT", .stage = HPX_STAGE_CONNECT, .detail = "127.0.0.1:"};
     hpx_ws_config config = HPX_WS_CONFIG_INIT;
     config.url = url;
     config.connect_timeout_ns = 300 * MS;
     for (client_form form = 0; form < CLIENT_FORMS; form++) {
-        const attempt a = {.name = "hole",
-                           .form = form,
-                           .config = &config,
-                           .least_ns = 300 * MS,
-                           .most_ns = 300 * MS + PROMPT_NS};
+        const attempt a = {
+            .name = "hole",
+            .form = form,
+            .config = &config,
+            .least_ns = 300 * MS,
+            .most_ns = 300 * MS + PROMPT_NS};
         (void)check_failure(&a, &expected);
     }
     script_hole_close(&hole);
@@ -245,7 +255,8 @@ static void test_connect_when_closed_by_us_then_it_ends_at_once(void **state)
     script_hole_close(&hole);
 }
 
-/* ---- The answer to the upgrade ---------------------------------------------------------------- */
+/* ---- The answer to the upgrade ----------------------------------------------------------------
+ */
 
 typedef enum answer_end {
     END_WAIT = 0, /* for the client's FIN */
@@ -263,67 +274,110 @@ typedef struct answer_row {
 
 #define GOOD_FIELDS "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 #define SWITCHING   "HTTP/1.1 101 Switching Protocols\r\n"
-#define FAIL(name, code) {.status = name, .stage = HPX_STAGE_UPGRADE, .http_status = code}
+#define FAIL(name, code)                                                                           \
+    {                                                                                              \
+        .status = name, .stage = HPX_STAGE_UPGRADE, .http_status = code                            \
+    }
 #define FAIL_OF(name, code, words)                                                                 \
     {                                                                                              \
         .status = name, .stage = HPX_STAGE_UPGRADE, .http_status = code, .detail = words           \
     }
 
 static const answer_row answer_rows[] = {
-    {"200", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", END_WAIT,
-     FAIL_OF("HPX_E_UPGRADE_STATUS", 200, "200"), 0},
-    {"404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", END_CLOSE,
-     FAIL_OF("HPX_E_UPGRADE_STATUS", 404, "Not Found"), 0},
-    {"401", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\n\r\n", END_WAIT,
-     FAIL("HPX_E_UPGRADE_STATUS", 401), 0},
-    {"302", "HTTP/1.1 302 Found\r\nLocation: wss://elsewhere.example/feed\r\n\r\n", END_WAIT,
-     FAIL_OF("HPX_E_UPGRADE_STATUS", 302, "wss://elsewhere.example/feed"), 0},
-    {"429", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n\r\n", END_WAIT,
+    {"200",
+     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+     END_WAIT,
+     FAIL_OF("HPX_E_UPGRADE_STATUS", 200, "200"),
+     0},
+    {"404",
+     "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+     END_CLOSE,
+     FAIL_OF("HPX_E_UPGRADE_STATUS", 404, "Not Found"),
+     0},
+    {"401",
+     "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\n\r\n",
+     END_WAIT,
+     FAIL("HPX_E_UPGRADE_STATUS", 401),
+     0},
+    {"302",
+     "HTTP/1.1 302 Found\r\nLocation: wss://elsewhere.example/feed\r\n\r\n",
+     END_WAIT,
+     FAIL_OF("HPX_E_UPGRADE_STATUS", 302, "wss://elsewhere.example/feed"),
+     0},
+    {"429",
+     "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n\r\n",
+     END_WAIT,
      {.status = "HPX_E_UPGRADE_STATUS",
       .stage = HPX_STAGE_UPGRADE,
       .http_status = 429,
       .retry_after_ns = 7 * HPX_NS_PER_S},
      0},
-    {"503", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 120\r\n\r\n", END_CLOSE,
+    {"503",
+     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 120\r\n\r\n",
+     END_CLOSE,
      {.status = "HPX_E_UPGRADE_STATUS",
       .stage = HPX_STAGE_UPGRADE,
       .http_status = 503,
       .retry_after_ns = 120 * HPX_NS_PER_S},
      0},
     {"wrong accept",
-     SWITCHING GOOD_FIELDS "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", END_WAIT,
-     FAIL("HPX_E_UPGRADE_ACCEPT", 101), 0},
+     SWITCHING GOOD_FIELDS "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+     END_WAIT,
+     FAIL("HPX_E_UPGRADE_ACCEPT", 101),
+     0},
     {"no accept", SWITCHING GOOD_FIELDS "\r\n", END_WAIT, FAIL("HPX_E_UPGRADE_ACCEPT", 101), 0},
-    {"no upgrade", SWITCHING "Connection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n", END_WAIT,
-     FAIL("HPX_E_UPGRADE_HEADER", 101), 0},
-    {"no connection", SWITCHING "Upgrade: websocket\r\nSec-WebSocket-Accept: @\r\n\r\n", END_WAIT,
-     FAIL("HPX_E_UPGRADE_HEADER", 101), 0},
+    {"no upgrade",
+     SWITCHING "Connection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n",
+     END_WAIT,
+     FAIL("HPX_E_UPGRADE_HEADER", 101),
+     0},
+    {"no connection",
+     SWITCHING "Upgrade: websocket\r\nSec-WebSocket-Accept: @\r\n\r\n",
+     END_WAIT,
+     FAIL("HPX_E_UPGRADE_HEADER", 101),
+     0},
     {"h2c",
-     SWITCHING "Upgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n", END_WAIT,
-     FAIL_OF("HPX_E_UPGRADE_HEADER", 101, "h2c"), 0},
+     SWITCHING "Upgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n",
+     END_WAIT,
+     FAIL_OF("HPX_E_UPGRADE_HEADER", 101, "h2c"),
+     0},
     {"subprotocol",
-     SWITCHING GOOD_FIELDS
-     "Sec-WebSocket-Accept: @\r\nSec-WebSocket-Protocol: unoffered\r\n\r\n",
-     END_WAIT, FAIL_OF("HPX_E_UPGRADE_SUBPROTOCOL", 101, "unoffered"), 0},
+     SWITCHING GOOD_FIELDS "Sec-WebSocket-Accept: @\r\nSec-WebSocket-Protocol: unoffered\r\n\r\n",
+     END_WAIT,
+     FAIL_OF("HPX_E_UPGRADE_SUBPROTOCOL", 101, "unoffered"),
+     0},
     {"extension",
      SWITCHING GOOD_FIELDS
      "Sec-WebSocket-Accept: @\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-     END_WAIT, FAIL_OF("HPX_E_UPGRADE_EXTENSION", 101, "permessage-deflate"), 0},
+     END_WAIT,
+     FAIL_OF("HPX_E_UPGRADE_EXTENSION", 101, "permessage-deflate"),
+     0},
     {"HTTP/1.0",
      "HTTP/1.0 101 Switching Protocols\r\n" GOOD_FIELDS "Sec-WebSocket-Accept: @\r\n\r\n",
-     END_WAIT, FAIL("HPX_E_HTTP_MALFORMED", 101), 0},
-    {"garbage", "\x16\x03\x01\x02garbage\x80\xFF\x01\r\n\r\n", END_WAIT,
-     FAIL("HPX_E_HTTP_MALFORMED", 0), 0},
+     END_WAIT,
+     FAIL("HPX_E_HTTP_MALFORMED", 101),
+     0},
+    {"garbage",
+     "\x16\x03\x01\x02garbage\x80\xFF\x01\r\n\r\n",
+     END_WAIT,
+     FAIL("HPX_E_HTTP_MALFORMED", 0),
+     0},
     {"SSH", "SSH-2.0-OpenSSH_9.2p1\r\n", END_WAIT, FAIL("HPX_E_HTTP_MALFORMED", 0), 500 * MS},
     {"TLS alert", "\x15\x03\x01\x02\x02\x46", END_CLOSE, FAIL("HPX_E_HTTP_MALFORMED", 0), 0},
-    {"space before colon", SWITCHING "Upgrade : websocket\r\n\r\n", END_WAIT,
-     FAIL("HPX_E_HTTP_MALFORMED", 101), 0},
+    {"space before colon",
+     SWITCHING "Upgrade : websocket\r\n\r\n",
+     END_WAIT,
+     FAIL("HPX_E_HTTP_MALFORMED", 101),
+     0},
     {"silence", "", END_WAIT, FAIL("HPX_E_UPGRADE_TIMEOUT", 0), 300 * MS},
     {"half an answer", "HTTP/1.1 101 Swit", END_WAIT, FAIL("HPX_E_UPGRADE_TIMEOUT", 0), 300 * MS},
     {"close after the request", "", END_CLOSE, FAIL("HPX_E_EOF", 0), 0},
     {"close in the head", SWITCHING "Upgrade: web", END_CLOSE, FAIL("HPX_E_EOF", 0), 0},
-    {"reset", "", END_RESET,
-     {.status = "ECONNRESET", .stage = HPX_STAGE_UPGRADE, .os_errno = ECONNRESET}, 0},
+    {"reset",
+     "",
+     END_RESET,
+     {.status = "ECONNRESET", .stage = HPX_STAGE_UPGRADE, .os_errno = ECONNRESET},
+     0},
 };
 
 static int serve_answer(script_conn *conn, void *user)
@@ -338,8 +392,14 @@ static int serve_answer(script_conn *conn, void *user)
     const char *at = strchr(row->answer, '@');
     if (at != NULL) {
         good[size - 4] = '\0';
-        (void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - row->answer), row->answer,
-                       strstr(good, "Accept: ") + 8, at + 1);
+        (void)snprintf(
+            text,
+            sizeof(text),
+            "%.*s%s%s",
+            (int)(at - row->answer),
+            row->answer,
+            strstr(good, "Accept: ") + 8,
+            at + 1);
     } else {
         (void)snprintf(text, sizeof(text), "%s", row->answer);
     }
@@ -374,12 +434,13 @@ static void test_upgrade_when_the_answer_is_bad_then_the_error_is_precise(void *
         config.upgrade_timeout_ns = row->timeout_ns;
         const bool is_timeout = strcmp(row->expected.status, "HPX_E_UPGRADE_TIMEOUT") == 0;
         for (client_form form = 0; form < CLIENT_FORMS; form++) {
-            const attempt a = {.name = row->name,
-                               .form = form,
-                               .config = &config,
-                               .server = &server,
-                               .least_ns = is_timeout ? row->timeout_ns : 0,
-                               .most_ns = row->timeout_ns + PROMPT_NS};
+            const attempt a = {
+                .name = row->name,
+                .form = form,
+                .config = &config,
+                .server = &server,
+                .least_ns = is_timeout ? row->timeout_ns : 0,
+                .most_ns = row->timeout_ns + PROMPT_NS};
             const int saw = check_failure(&a, &row->expected);
             /* We have closed; bytes that we did not read make that a reset. */
             assert_true(row->end != END_WAIT || saw == SCRIPT_SAW_EOF || saw == SCRIPT_SAW_RESET);
@@ -416,18 +477,20 @@ static void test_upgrade_when_headers_flood_then_they_are_cut_at_the_limit(void 
     config.url = url;
     for (client_form form = 0; form < CLIENT_FORMS; form++) {
         config.upgrade_headers_max = form == 0 ? 10000 : 0; /* bytes are cut, or fields */
-        const attempt a = {.name = "header flood",
-                           .form = form,
-                           .config = &config,
-                           .server = &server,
-                           .most_ns = PROMPT_NS};
+        const attempt a = {
+            .name = "header flood",
+            .form = form,
+            .config = &config,
+            .server = &server,
+            .most_ns = PROMPT_NS};
         (void)check_failure(&a, &expected);
         assert_true(written < (20u << 20));
     }
     script_stop(&server);
 }
 
-/* ---- A connection that is taken and dropped at once ------------------------------------------- */
+/* ---- A connection that is taken and dropped at once -------------------------------------------
+ */
 
 static int serve_nothing(script_conn *conn, void *user)
 {
@@ -455,14 +518,15 @@ static void test_upgrade_when_the_server_hangs_up_at_once_then_that_is_told(void
         client_expect_end(&client, &error);
         (void)script_await(&server, (uint32_t)i + 1);
         bed_close(&bed);
-        assert_true(error.status == HPX_E_EOF || error.status == -ECONNRESET
-                    || error.status == -EPIPE);
+        assert_true(
+            error.status == HPX_E_EOF || error.status == -ECONNRESET || error.status == -EPIPE);
         assert_int_equal(error.stage, HPX_STAGE_UPGRADE);
     }
     script_stop(&server);
 }
 
-/* ---- TLS to what is no TLS -------------------------------------------------------------------- */
+/* ---- TLS to what is no TLS --------------------------------------------------------------------
+ */
 
 typedef struct raw_row {
     const char *name;
@@ -474,19 +538,31 @@ typedef struct raw_row {
 } raw_row;
 
 #define BYTES(text) (text), sizeof(text) - 1
-#define TLS_FAIL(name) {.status = name, .stage = HPX_STAGE_TLS}
+#define TLS_FAIL(name)                                                                             \
+    {                                                                                              \
+        .status = name, .stage = HPX_STAGE_TLS                                                     \
+    }
 
 static const raw_row raw_rows[] = {
-    {"HTTP", BYTES("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"), END_CLOSE,
-     {.status = "HPX_E_TLS_PROTOCOL", .stage = HPX_STAGE_TLS, .detail = "HTTP"}, 0},
+    {"HTTP",
+     BYTES("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+     END_CLOSE,
+     {.status = "HPX_E_TLS_PROTOCOL", .stage = HPX_STAGE_TLS, .detail = "HTTP"},
+     0},
     {"SSH", BYTES("SSH-2.0-OpenSSH_9.2p1\r\n"), END_WAIT, TLS_FAIL("HPX_E_TLS_PROTOCOL"), 0},
     {"silence", BYTES(""), END_WAIT, TLS_FAIL("HPX_E_TLS_TIMEOUT"), 300 * MS},
-    {"half a record", BYTES("\x16\x03\x03\x01\x00\x02"), END_WAIT, TLS_FAIL("HPX_E_TLS_TIMEOUT"),
+    {"half a record",
+     BYTES("\x16\x03\x03\x01\x00\x02"),
+     END_WAIT,
+     TLS_FAIL("HPX_E_TLS_TIMEOUT"),
      300 * MS},
     {"close", BYTES(""), END_CLOSE, TLS_FAIL("HPX_E_EOF"), 0},
     {"alert", BYTES("\x15\x03\x03\x00\x02\x02\x28"), END_CLOSE, TLS_FAIL("HPX_E_TLS_ALERT"), 0},
-    {"reset", BYTES(""), END_RESET,
-     {.status = "ECONNRESET", .stage = HPX_STAGE_TLS, .os_errno = ECONNRESET}, 0},
+    {"reset",
+     BYTES(""),
+     END_RESET,
+     {.status = "ECONNRESET", .stage = HPX_STAGE_TLS, .os_errno = ECONNRESET},
+     0},
 };
 
 static int serve_raw(script_conn *conn, void *user)
@@ -517,12 +593,13 @@ static void test_tls_when_the_server_does_not_speak_it_then_that_is_told(void **
         config.url = url;
         config.tls_timeout_ns = row.timeout_ns;
         for (client_form form = 0; form < CLIENT_FORMS; form++) {
-            const attempt a = {.name = row.name,
-                               .form = form,
-                               .config = &config,
-                               .server = &server,
-                               .least_ns = row.timeout_ns,
-                               .most_ns = row.timeout_ns + PROMPT_NS};
+            const attempt a = {
+                .name = row.name,
+                .form = form,
+                .config = &config,
+                .server = &server,
+                .least_ns = row.timeout_ns,
+                .most_ns = row.timeout_ns + PROMPT_NS};
             (void)check_failure(&a, &row.expected);
         }
         script_stop(&server);

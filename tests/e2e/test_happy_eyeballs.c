@@ -69,8 +69,8 @@ static void test_race_when_the_first_address_refuses_then_the_second_is_used(voi
     }
 }
 
-static void test_race_when_the_first_address_is_silent_then_the_second_starts_after_250_ms(
-    void **state)
+static void
+test_race_when_the_first_address_is_silent_then_the_second_starts_after_250_ms(void **state)
 {
     (void)state;
     script_hole holes[2];
@@ -131,8 +131,8 @@ static void test_race_when_all_addresses_are_silent_then_one_deadline_ends_it(vo
     script_hole hole;
     const uint64_t timeout_ns = 600 * HPX_NS_PER_MS;
     assert_true(script_hole_open(&hole, AF_INET, 0));
-    (void)snprintf(resolve, sizeof(resolve), "localhost:%u:127.0.0.1,127.0.0.1,127.0.0.1",
-                   hole.port);
+    (void)snprintf(
+        resolve, sizeof(resolve), "localhost:%u:127.0.0.1,127.0.0.1,127.0.0.1", hole.port);
     for (client_form form = 0; form < CLIENT_FORMS; form++) {
         e2e_bed bed;
         e2e_client client;

@@ -64,14 +64,26 @@ static void proxy_start(proxy *proxied, uint16_t backend_port)
     (void)snprintf(conf, sizeof(conf), "%s/nginx.conf", f);
     FILE *file = fopen(conf, "we");
     assert_non_null(file);
-    assert_true(fprintf(file, conf_format, f, f, f, f, f, f, f, proxied->port, backend.folder,
-                        backend.folder, backend_port)
-                > 0);
+    assert_true(
+        fprintf(
+            file,
+            conf_format,
+            f,
+            f,
+            f,
+            f,
+            f,
+            f,
+            f,
+            proxied->port,
+            backend.folder,
+            backend.folder,
+            backend_port) > 0);
     assert_int_equal(fclose(file), 0);
     (void)snprintf(env, sizeof(env), "NGINX=%d;", fd);
     const peer_options options = {.death_signal = SIGTERM, .inherited_fd = fd, .env = env};
-    const char *argv[] = {nginx_program(), "-p", f, "-c", conf, "-e", "stderr", "-g",
-                          "daemon off;", NULL};
+    const char *argv[] = {
+        nginx_program(), "-p", f, "-c", conf, "-e", "stderr", "-g", "daemon off;", NULL};
     peer_start(&proxied->process, &options, argv);
     (void)close(fd);
 }
@@ -139,10 +151,13 @@ static void test_reload_when_connected_then_the_loss_is_told_and_new_connections
         echo_sizes(&clients[0], 127);
         peer_signal(&proxied.process, SIGHUP);
         client_expect_end(&clients[0], &error);
-        if (strcmp(hpx_status_name(error.status), "HPX_E_TLS_TRUNCATED") != 0
-            || error.stage != HPX_STAGE_READY || error.close_code != 0) {
-            fail_msg("reload: %s at %s: %s", hpx_status_name(error.status),
-                     hpx_stage_name(error.stage), error.detail);
+        if (strcmp(hpx_status_name(error.status), "HPX_E_TLS_TRUNCATED") != 0 ||
+            error.stage != HPX_STAGE_READY || error.close_code != 0) {
+            fail_msg(
+                "reload: %s at %s: %s",
+                hpx_status_name(error.status),
+                hpx_stage_name(error.stage),
+                error.detail);
         }
         client_connect(&clients[1], &bed, &config, NULL);
         echo_sizes(&clients[1], 127);
@@ -230,8 +245,8 @@ static int stop(void **state)
 
 int main(void)
 {
-    if (!peer_has((const char *const[]){"node", "-e", "require('ws')", NULL})
-        || !peer_has((const char *const[]){nginx_program(), "-v", NULL})) {
+    if (!peer_has((const char *const[]){"node", "-e", "require('ws')", NULL}) ||
+        !peer_has((const char *const[]){nginx_program(), "-v", NULL})) {
         return TEST_EXIT_SKIP;
     }
     const struct CMUnitTest tests[] = {

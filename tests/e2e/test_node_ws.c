@@ -89,8 +89,8 @@ static void test_loss_when_the_server_drops_tcp_then_no_orderly_close_is_told(vo
         bed_close(&bed);
         assert_int_equal(error.stage, HPX_STAGE_READY);
         assert_int_equal(error.close_code, 0);
-        assert_string_equal(hpx_status_name(error.status),
-                            ws_ways[i].tls ? "HPX_E_TLS_TRUNCATED" : "HPX_E_EOF");
+        assert_string_equal(
+            hpx_status_name(error.status), ws_ways[i].tls ? "HPX_E_TLS_TRUNCATED" : "HPX_E_EOF");
         (void)peer_expect(&server.process, "closed");
     }
 }
@@ -104,8 +104,7 @@ static void test_flood_when_inline_then_nothing_is_lost(void **state)
     e2e_bed bed;
     e2e_client client;
     const ws_way way = {CLIENT_THREAD, HPX_RECEIVE_MULTISHOT, true};
-    const hpx_ws_config config =
-        ws_peer_config(&server, &way, "/flood?count=20000&size=1024", url);
+    const hpx_ws_config config = ws_peer_config(&server, &way, "/flood?count=20000&size=1024", url);
     bed_open(&bed, way.form, NULL);
     client_connect(&client, &bed, &config, NULL);
     client_send(&client, HPX_MESSAGE_TEXT, "go", 2);

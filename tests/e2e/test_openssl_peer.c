@@ -53,19 +53,40 @@ typedef struct suite_row {
 static const suite_row suite_rows[] = {
     {"good", "-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"},
     {"good-rsa", "-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"},
-    {"good", "-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256",
+    {"good",
+     "-tls1_3",
+     "-ciphersuites",
+     "TLS_CHACHA20_POLY1305_SHA256",
      "TLS_CHACHA20_POLY1305_SHA256"},
-    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256",
+    {"good",
+     "-tls1_2",
+     "-cipher",
+     "ECDHE-ECDSA-AES128-GCM-SHA256",
      "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
-    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384",
+    {"good",
+     "-tls1_2",
+     "-cipher",
+     "ECDHE-ECDSA-AES256-GCM-SHA384",
      "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
-    {"good", "-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305",
+    {"good",
+     "-tls1_2",
+     "-cipher",
+     "ECDHE-ECDSA-CHACHA20-POLY1305",
      "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
-    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256",
+    {"good-rsa",
+     "-tls1_2",
+     "-cipher",
+     "ECDHE-RSA-AES128-GCM-SHA256",
      "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
-    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384",
+    {"good-rsa",
+     "-tls1_2",
+     "-cipher",
+     "ECDHE-RSA-AES256-GCM-SHA384",
      "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
-    {"good-rsa", "-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305",
+    {"good-rsa",
+     "-tls1_2",
+     "-cipher",
+     "ECDHE-RSA-CHACHA20-POLY1305",
      "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
 };
 
@@ -329,8 +350,7 @@ static void test_truncation_when_the_peer_is_killed_then_it_is_told(void **state
         e2e_bed bed;
         e2e_client client;
         hpx_error error;
-        const uint16_t port =
-            tls_server(&server, "good", (const char *const[]){version, NULL});
+        const uint16_t port = tls_server(&server, "good", (const char *const[]){version, NULL});
         const hpx_ws_config config = tls_config(url, "127.0.0.1", port);
         bed_open(&bed, form, NULL);
         client_connect(&client, &bed, &config, NULL);

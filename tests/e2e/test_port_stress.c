@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: many app threads on ports of their own lose, double and mix up nothing; released handles end
- * their connections; a consumer that does not read loses what is counted, and holds up nobody.
- * Method: an engine of two shards. Shard 1 listens and echoes, shard 0 has the clients. Every message
- * holds its connection, number, size and checksum. Threads note their first failure; the test's
- * thread asserts.
+ * Goal: many app threads on ports of their own lose, double and mix up nothing; released handles
+ * end their connections; a consumer that does not read loses what is counted, and holds up nobody.
+ * Method: an engine of two shards. Shard 1 listens and echoes, shard 0 has the clients. Every
+ * message holds its connection, number, size and checksum. Threads note their first failure; the
+ * test's thread asserts.
  */
 #include <poll.h>
 #include <stdatomic.h>
@@ -38,7 +38,8 @@
 #define BYTES_MAX   512u
 #define DEADLINE_NS (100 * HPX_NS_PER_S)
 
-/* ---- The listening shard ----------------------------------------------------------------------- */
+/* ---- The listening shard -----------------------------------------------------------------------
+ */
 
 typedef struct far_side {
     hpx_engine *engine;
@@ -51,7 +52,8 @@ typedef struct far_side {
     int descriptors;
 } far_side;
 
-/* "flood COUNT SIZE", "one", "kick": what a client asks of the far side. Anything else is echoed. */
+/* "flood COUNT SIZE", "one", "kick": what a client asks of the far side. Anything else is echoed.
+ */
 static void far_command(hpx_conn *conn, hpx_span text)
 {
     static _Thread_local uint8_t payload[64u << 10];
@@ -172,7 +174,8 @@ static bool far_await(_Atomic uint32_t *value, uint32_t wanted, uint64_t timeout
     return true;
 }
 
-/* ---- App threads ------------------------------------------------------------------------------- */
+/* ---- App threads -------------------------------------------------------------------------------
+ */
 
 typedef struct lane {
     hpx_handle *handle;
@@ -229,8 +232,16 @@ static uint32_t message_make(uint8_t *to, uint32_t id, uint32_t number)
 static void app_fail(app *a, const char *what, const lane *l, int64_t number)
 {
     if (a->failure[0] == '\0') {
-        (void)snprintf(a->failure, sizeof(a->failure), "thread %u, lane %u, %u sent, %u back: %s %lld",
-                       a->index, l->id, l->sent, l->received, what, (long long)number);
+        (void)snprintf(
+            a->failure,
+            sizeof(a->failure),
+            "thread %u, lane %u, %u sent, %u back: %s %lld",
+            a->index,
+            l->id,
+            l->sent,
+            l->received,
+            what,
+            (long long)number);
     }
 }
 
@@ -342,12 +353,13 @@ static void app_exchange(app *a)
 static void app_see_end(app *a, lane *l)
 {
     hpx_event event;
-    if (hpx_stream_wait(l->stream, &event, CLIENT_DEADLINE_NS) != 1
-        || event.kind != HPX_EVENT_DISCONNECTED || event.error->status != HPX_OK
-        || event.error->close_code != 1000) {
+    if (hpx_stream_wait(l->stream, &event, CLIENT_DEADLINE_NS) != 1 ||
+        event.kind != HPX_EVENT_DISCONNECTED || event.error->status != HPX_OK ||
+        event.error->close_code != 1000) {
         app_fail(a, "no orderly DISCONNECTED", l, event.kind);
-    } else if (hpx_stream_wait(l->stream, &event, CLIENT_DEADLINE_NS) != 1
-               || event.kind != HPX_EVENT_CLOSED) {
+    } else if (
+        hpx_stream_wait(l->stream, &event, CLIENT_DEADLINE_NS) != 1 ||
+        event.kind != HPX_EVENT_CLOSED) {
         app_fail(a, "no CLOSED", l, event.kind);
     } else if (hpx_stream_next(l->stream, &event) != HPX_E_CLOSED) {
         app_fail(a, "more after CLOSED", l, event.kind);
@@ -417,7 +429,8 @@ static void test_ports_when_many_threads_exchange_then_every_message_comes_back_
     far_close(&far);
 }
 
-/* ---- A consumer that does not read ------------------------------------------------------------- */
+/* ---- A consumer that does not read -------------------------------------------------------------
+ */
 
 static void slow_send(hpx_handle *handle, const char *text)
 {
@@ -457,8 +470,10 @@ static hpx_shard_stats slow_await_received(far_side *far, uint64_t wanted)
             return stats;
         }
         if (hpx_clock_now_ns() - began_ns > CLIENT_DEADLINE_NS) {
-            fail_msg("%llu messages received of %llu",
-                     (unsigned long long)stats.messages_received, (unsigned long long)wanted);
+            fail_msg(
+                "%llu messages received of %llu",
+                (unsigned long long)stats.messages_received,
+                (unsigned long long)wanted);
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
@@ -558,9 +573,11 @@ static void test_slow_consumer_when_messages_are_large_then_drops_are_exact(void
     check_slow(200, 40u << 10, 256u << 10);
 }
 
-/* ---- A sender that is too fast ------------------------------------------------------------------ */
+/* ---- A sender that is too fast ------------------------------------------------------------------
+ */
 
-/* Sends until the queue is full; WRITABLE then says when to go on. Every message accepted arrives. */
+/* Sends until the queue is full; WRITABLE then says when to go on. Every message accepted arrives.
+ */
 static void test_sender_when_the_queue_is_full_then_writable_follows(void **state)
 {
     (void)state;

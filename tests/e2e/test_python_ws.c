@@ -86,8 +86,8 @@ static int stop(void **state)
 int main(void)
 {
     const char *python = getenv("HPX_PYTHON");
-    if (!peer_has((const char *const[]){python != NULL ? python : "python3", "-c",
-                                        "import websockets", NULL})) {
+    if (!peer_has((const char *const[]){
+            python != NULL ? python : "python3", "-c", "import websockets", NULL})) {
         return TEST_EXIT_SKIP;
     }
     const struct CMUnitTest tests[] = {

@@ -27,8 +27,12 @@ static uint32_t visit; /* the next one to look at */
 static void client_start(e2e_peer *client, const char *script, const char *name, bool tls)
 {
     char url[WS_URL_BYTES];
-    (void)snprintf(url, sizeof(url), "%s://localhost:%u", tls ? "wss" : "ws",
-                   tls ? served.tls_port : served.port);
+    (void)snprintf(
+        url,
+        sizeof(url),
+        "%s://localhost:%u",
+        tls ? "wss" : "ws",
+        tls ? served.tls_port : served.port);
     peer_start_script(client, script, (const char *const[]){url, name, tls ? ca : NULL, NULL});
 }
 
@@ -56,8 +60,8 @@ static void check_cases(const char *script, bool tls, const role_case *cases, si
     char names[256] = "";
     for (size_t i = 0; i < count; i++) {
         const size_t used = strlen(names);
-        (void)snprintf(names + used, sizeof(names) - used, "%s%s", i == 0 ? "" : ",",
-                       cases[i].name);
+        (void)snprintf(
+            names + used, sizeof(names) - used, "%s%s", i == 0 ? "" : ",", cases[i].name);
     }
     client_start(&client, script, names, tls);
     const int status = peer_wait(&client);
@@ -79,8 +83,7 @@ static const role_case rfc_cases[] = {
     {"pipelined", ECHO, CLOSED},
     {"ping", ECHO, CLOSED},
     {"push", "/push -", CLOSED},
-    {"our_close", ECHO,
-     "HPX_E_WS_CLOSED ready 4005 the peer closed with 4005: bye \xE2\x82\xAC"},
+    {"our_close", ECHO, "HPX_E_WS_CLOSED ready 4005 the peer closed with 4005: bye \xE2\x82\xAC"},
     {"their_close", "/close -", "HPX_OK close 4002 "},
     {"subprotocol", "/echo hpx.v2", CLOSED},
 };
@@ -117,7 +120,8 @@ static void test_node_client_when_it_breaks_the_rules_then_it_is_told_why(void *
     check_cases(NODE, true, tls, COUNT_OF(tls));
 }
 
-/* ---- Requests that are no upgrade --------------------------------------------------------------- */
+/* ---- Requests that are no upgrade ---------------------------------------------------------------
+ */
 
 typedef struct curl_row {
     const char *args[4];
@@ -142,10 +146,14 @@ static void test_http_when_it_is_no_upgrade_then_curl_gets_the_right_status(void
         const bool tls = i % 2 == 1;
         char url[WS_URL_BYTES];
         char out[4096];
-        (void)snprintf(url, sizeof(url), "%s://localhost:%u/feed", tls ? "https" : "http",
-                       tls ? served.tls_port : served.port);
-        const char *argv[16] = {"curl", "-s", "-S", "--http1.1", "--cacert", ca,
-                                "-w", "\n%{http_code}", url};
+        (void)snprintf(
+            url,
+            sizeof(url),
+            "%s://localhost:%u/feed",
+            tls ? "https" : "http",
+            tls ? served.tls_port : served.port);
+        const char *argv[16] = {
+            "curl", "-s", "-S", "--http1.1", "--cacert", ca, "-w", "\n%{http_code}", url};
         for (size_t k = 0; k < COUNT_OF(row->args) && row->args[k] != NULL; k++) {
             argv[9 + k] = row->args[k];
         }
@@ -161,9 +169,10 @@ static void test_http_when_it_is_no_upgrade_then_curl_gets_the_right_status(void
 /* Writes bytes and returns all that comes back until the end of the connection. */
 static size_t exchange(const char *bytes, size_t size, char *answer, size_t answer_bytes)
 {
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons(served.port),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons(served.port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct timeval timeout = {.tv_sec = 15};
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
@@ -266,8 +275,8 @@ static void test_stop_when_clients_are_connected_then_they_see_1001(void **state
 
 int main(void)
 {
-    if (!peer_has((const char *const[]){"node", "-e", "require('ws')", NULL})
-        || !peer_has((const char *const[]){"curl", "--version", NULL})) {
+    if (!peer_has((const char *const[]){"node", "-e", "require('ws')", NULL}) ||
+        !peer_has((const char *const[]){"curl", "--version", NULL})) {
         return TEST_EXIT_SKIP;
     }
     const struct CMUnitTest tests[] = {
@@ -280,8 +289,6 @@ int main(void)
     const struct CMUnitTest stop_tests[] = {
         cmocka_unit_test(test_stop_when_clients_are_connected_then_they_see_1001),
     };
-    const int failed =
-        cmocka_run_group_tests_name("e2e/server_role", tests, start_multishot, stop);
-    return failed
-           + cmocka_run_group_tests_name("e2e/server_role stop", stop_tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests_name("e2e/server_role", tests, start_multishot, stop);
+    return failed + cmocka_run_group_tests_name("e2e/server_role stop", stop_tests, NULL, NULL);
 }

@@ -7,12 +7,18 @@
 #include "tests/support/test.h"
 
 const ws_way ws_ways[WS_WAYS] = {
-    {CLIENT_POLLED, HPX_RECEIVE_MULTISHOT, false}, {CLIENT_POLLED, HPX_RECEIVE_MULTISHOT, true},
-    {CLIENT_THREAD, HPX_RECEIVE_MULTISHOT, false}, {CLIENT_THREAD, HPX_RECEIVE_MULTISHOT, true},
-    {CLIENT_STREAM, HPX_RECEIVE_MULTISHOT, false}, {CLIENT_STREAM, HPX_RECEIVE_MULTISHOT, true},
-    {CLIENT_POLLED, HPX_RECEIVE_HOT, false},       {CLIENT_POLLED, HPX_RECEIVE_HOT, true},
-    {CLIENT_THREAD, HPX_RECEIVE_HOT, false},       {CLIENT_THREAD, HPX_RECEIVE_HOT, true},
-    {CLIENT_STREAM, HPX_RECEIVE_HOT, false},       {CLIENT_STREAM, HPX_RECEIVE_HOT, true},
+    {CLIENT_POLLED, HPX_RECEIVE_MULTISHOT, false},
+    {CLIENT_POLLED, HPX_RECEIVE_MULTISHOT, true},
+    {CLIENT_THREAD, HPX_RECEIVE_MULTISHOT, false},
+    {CLIENT_THREAD, HPX_RECEIVE_MULTISHOT, true},
+    {CLIENT_STREAM, HPX_RECEIVE_MULTISHOT, false},
+    {CLIENT_STREAM, HPX_RECEIVE_MULTISHOT, true},
+    {CLIENT_POLLED, HPX_RECEIVE_HOT, false},
+    {CLIENT_POLLED, HPX_RECEIVE_HOT, true},
+    {CLIENT_THREAD, HPX_RECEIVE_HOT, false},
+    {CLIENT_THREAD, HPX_RECEIVE_HOT, true},
+    {CLIENT_STREAM, HPX_RECEIVE_HOT, false},
+    {CLIENT_STREAM, HPX_RECEIVE_HOT, true},
 };
 
 /* ---- The server ------------------------------------------------------------------------------ */
@@ -69,8 +75,13 @@ void ws_peer_stop(ws_peer *server)
 hpx_ws_config
 ws_peer_config(const ws_peer *server, const ws_way *way, const char *path, char url[WS_URL_BYTES])
 {
-    const int size = snprintf(url, WS_URL_BYTES, "%s://127.0.0.1:%u%s", way->tls ? "wss" : "ws",
-                              way->tls ? server->tls_port : server->port, path);
+    const int size = snprintf(
+        url,
+        WS_URL_BYTES,
+        "%s://127.0.0.1:%u%s",
+        way->tls ? "wss" : "ws",
+        way->tls ? server->tls_port : server->port,
+        path);
     assert_in_range(size, 1, WS_URL_BYTES - 1);
     hpx_ws_config config = HPX_WS_CONFIG_INIT;
     config.url = url;
@@ -185,8 +196,8 @@ void ws_check_our_close(ws_peer *server, const ws_way *way)
     client_expect_end(&s.client, &error);
     assert_string_equal(hpx_status_name(error.status), "HPX_OK");
     assert_int_equal(error.close_code, 4321);
-    assert_string_equal(peer_expect(&server->process, "closed"),
-                        "4321 done for today \xE2\x82\xAC");
+    assert_string_equal(
+        peer_expect(&server->process, "closed"), "4321 done for today \xE2\x82\xAC");
     bed_close(&s.bed);
 }
 
@@ -195,9 +206,10 @@ void ws_check_subprotocol(ws_peer *server, const ws_way *way)
     static const struct {
         const char *offered[2];
         const char *chosen;
-    } rows[] = {{{"hpx.v2", "hpx.v1"}, "hpx.v2"},
-                {{"hpx.v1", "hpx.v2"}, "hpx.v2"},
-                {{"hpx.v0", "hpx.v1"}, ""}};
+    } rows[] = {
+        {{"hpx.v2", "hpx.v1"}, "hpx.v2"},
+        {{"hpx.v1", "hpx.v2"}, "hpx.v2"},
+        {{"hpx.v0", "hpx.v1"}, ""}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char url[WS_URL_BYTES];
         e2e_bed bed;
@@ -217,8 +229,8 @@ void ws_check_subprotocol(ws_peer *server, const ws_way *way)
 
 void ws_check_headers(ws_peer *server, const ws_way *way)
 {
-    static const char *const headers[] = {"X-Api-Key: s3cr3t == \"q\"", "x-empty:",
-                                          "User-Agent: hpx-e2e", "X-Last: caf\xC3\xA9"};
+    static const char *const headers[] = {
+        "X-Api-Key: s3cr3t == \"q\"", "x-empty:", "User-Agent: hpx-e2e", "X-Last: caf\xC3\xA9"};
     char url[WS_URL_BYTES];
     e2e_bed bed;
     e2e_client client;

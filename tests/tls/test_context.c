@@ -367,6 +367,103 @@ static void test_keylog_holds_the_secrets_when_asked_for(void **state)
     site.client = before;
 }
 
+/* What must not be in a block that goes back to the allocator. */
+static const char canary[] = "canary: the plain text of a secret message";
+static uint8_t traffic_secret[32];
+static size_t blocks_freed;
+static size_t secrets_found;
+static size_t canaries_found;
+static wolfSSL_Malloc_cb malloc_before;
+static wolfSSL_Free_cb free_before;
+static wolfSSL_Realloc_cb realloc_before;
+
+/* Blocks with their size in front of them, so that the free hook knows what to search. */
+static void *sized_malloc(size_t size)
+{
+    size_t *block = malloc(size + 16);
+    if (block != NULL) {
+        block[0] = size;
+    }
+    return block == NULL ? NULL : (char *)block + 16;
+}
+
+static void searching_free(void *block)
+{
+    if (block == NULL) {
+        return;
+    }
+    size_t *head = (size_t *)(void *)((char *)block - 16);
+    blocks_freed++;
+    secrets_found += memmem(block, head[0], traffic_secret, sizeof(traffic_secret)) != NULL;
+    canaries_found += memmem(block, head[0], canary, sizeof(canary) - 1) != NULL;
+    free(head);
+}
+
+static void *sized_realloc(void *block, size_t size)
+{
+    void *bigger = sized_malloc(size);
+    if (bigger != NULL && block != NULL) {
+        const size_t before = *(size_t *)(void *)((char *)block - 16);
+        memcpy(bigger, block, before < size ? before : size);
+        searching_free(block);
+    }
+    return bigger;
+}
+
+/* Reads the secret of this label from a key log. */
+static void read_secret(const char *path, const char *label)
+{
+    char line[512];
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, label, strlen(label)) == 0) {
+            const char *hex = strrchr(line, ' ') + 1;
+            for (size_t i = 0; i < sizeof(traffic_secret); i++) {
+                unsigned int byte = 0;
+                assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
+                traffic_secret[i] = (uint8_t)byte;
+            }
+        }
+    }
+    (void)fclose(file);
+}
+
+static void test_session_leaves_no_secret_in_freed_memory(void **state)
+{
+    (void)state;
+    static const char *const labels[] = {"CLIENT_TRAFFIC_SECRET_0 ", "SERVER_TRAFFIC_SECRET_0 "};
+    char path[2 * CERTS_PATH_MAX];
+    assert_int_equal(wolfSSL_GetAllocators(&malloc_before, &free_before, &realloc_before), 0);
+    assert_int_equal(wolfSSL_SetAllocators(sized_malloc, searching_free, sized_realloc), 0);
+    duo_site own;
+    duo_site_make(&own, &(certs_spec){.san = {SAN_DNS(NAME)}});
+    (void)snprintf(path, sizeof(path), "%s/keys.log", own.folder);
+    assert_int_equal(hpxi_tls_keylog_open(path, &own.client->keylog_fd, NULL), HPX_OK);
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        duo d;
+        duo_make(&d, &own, NAME, false);
+        assert_true(duo_handshake(&d));
+        duo_send(&d, true, (const uint8_t *)canary, sizeof(canary));
+        duo_send(&d, false, (const uint8_t *)canary, sizeof(canary));
+        hpxi_buf plain;
+        hpxi_buf_init(&plain, &d.allocator);
+        assert_int_equal(duo_receive(&d, true, &plain), HPX_E_PARTIAL);
+        assert_int_equal(duo_receive(&d, false, &plain), HPX_E_PARTIAL);
+        hpxi_buf_fini(&plain);
+        read_secret(path, labels[i]);
+        blocks_freed = 0;
+        secrets_found = 0;
+        canaries_found = 0;
+        duo_free(&d);
+        assert_true(blocks_freed > 4);
+        assert_int_equal(secrets_found, 0);
+        assert_int_equal(canaries_found, 0);
+    }
+    duo_site_free(&own);
+    assert_int_equal(wolfSSL_SetAllocators(malloc_before, free_before, realloc_before), 0);
+}
+
 static void *shake_hands(void *argument)
 {
     const uint64_t seed = (uint64_t)(uintptr_t)argument;
@@ -421,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_context_of_the_system_has_roots),
         cmocka_unit_test(test_context_outlives_its_release_while_a_session_uses_it),
         cmocka_unit_test(test_keylog_holds_the_secrets_when_asked_for),
+        cmocka_unit_test(test_session_leaves_no_secret_in_freed_memory),
         cmocka_unit_test(test_build_is_told),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);

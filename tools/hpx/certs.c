@@ -24,12 +24,14 @@
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/random.h>
 
+#include "cli.h"
+
 #define CERTS_DER_BYTES     4096
 #define CERTS_PEM_BYTES     8192
 #define CERTS_KEY_BYTES     32 /* P-256 */
 #define CERTS_SECONDS_PAST  3600
-#define CERTS_SECONDS_VALID (7 * 24 * 3600)
-#define CERTS_SECONDS_REUSE (6 * 24 * 3600)
+#define CERTS_SECONDS_VALID (7L * 24 * 3600)
+#define CERTS_SECONDS_REUSE (6L * 24 * 3600)
 
 /* GeneralNames (RFC 5280 4.2.1.6): dNSName is tag 0x82, iPAddress tag 0x87. */
 static const uint8_t certs_names[] = {
@@ -267,16 +269,16 @@ static hpx_status certs_write(const char *path, mode_t mode, const certs_pem *pe
 {
     /* A new file each time: an old one might have a wider mode, or be a link. */
     if (unlink(path) != 0 && errno != ENOENT) {
-        return certs_fail(error, errno, path, strerror(errno));
+        return certs_fail(error, errno, path, cli_errno_text(errno));
     }
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
-        return certs_fail(error, errno, path, strerror(errno));
+        return certs_fail(error, errno, path, cli_errno_text(errno));
     }
     const ssize_t written = write(fd, pem->data, (size_t)pem->size);
     const int write_errno = written < 0 ? errno : ENOSPC;
     if (close(fd) != 0 || written != pem->size) {
-        return certs_fail(error, write_errno, path, strerror(write_errno));
+        return certs_fail(error, write_errno, path, cli_errno_text(write_errno));
     }
     return HPX_OK;
 }
@@ -341,11 +343,11 @@ static hpx_status certs_make_folder(certs *out, const char *folder, hpx_error *e
         }
         snprintf(out->folder, sizeof(out->folder), "%s", folder);
         if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
-            return certs_fail(error, errno, folder, strerror(errno));
+            return certs_fail(error, errno, folder, cli_errno_text(errno));
         }
         return HPX_OK;
     }
-    const char *const parents[] = {getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
+    const char *const parents[] = {cli_env("XDG_RUNTIME_DIR"), cli_env("TMPDIR"), "/tmp"};
     for (size_t i = 0; i < sizeof(parents) / sizeof(parents[0]); i++) {
         if (parents[i] == NULL || parents[i][0] != '/' ||
             strlen(parents[i]) + sizeof("/hpx-exchange-XXXXXX") > sizeof(out->folder)) {
@@ -357,7 +359,7 @@ static hpx_status certs_make_folder(certs *out, const char *folder, hpx_error *e
             return HPX_OK;
         }
     }
-    return certs_fail(error, errno, "/tmp/hpx-exchange-XXXXXX", strerror(errno));
+    return certs_fail(error, errno, "/tmp/hpx-exchange-XXXXXX", cli_errno_text(errno));
 }
 
 hpx_status certs_make(certs *out, const char *folder, hpx_error *error)

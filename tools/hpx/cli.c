@@ -80,6 +80,7 @@ int cli_option(int argc, char **argv, const char *shorts, const struct option *l
     assert(shorts[0] == ':'); /* so that a missing value is told from an unknown option */
     opterr = 0;
     optopt = 0;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): before any other thread */
     const int value = getopt_long(argc, argv, shorts, longs, NULL);
     if (value != '?' && value != ':') {
         return value; /* CLI_OPTION_END is getopt's own -1 */
@@ -113,9 +114,9 @@ static uint64_t cli_multiplier(const char *suffix)
     case 'K':
         return 1000;
     case 'M':
-        return 1000 * 1000;
+        return UINT64_C(1000000);
     case 'G':
-        return 1000 * 1000 * 1000;
+        return UINT64_C(1000000000);
     default:
         return 0;
     }
@@ -180,6 +181,26 @@ void cli_init(void)
     setvbuf(stdout, buffer, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, sizeof(buffer));
 }
 
+const char *cli_errno_text(int os_errno)
+{
+    const char *known = strerrordesc_np(os_errno);
+    return known != NULL ? known : "unknown error";
+}
+
+const char *cli_env(const char *name)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets the environment */
+    const char *value = getenv(name);
+    return value == NULL || value[0] == '\0' ? NULL : value;
+}
+
+bool cli_has_escapes(void)
+{
+    const char *term = cli_env("TERM");
+    return isatty(STDOUT_FILENO) == 1 && cli_env("NO_COLOR") == NULL && term != NULL &&
+           strcmp(term, "dumb") != 0;
+}
+
 /* What is wrong with stdout: 0, or an errno. */
 static int cli_flush_errno(void)
 {
@@ -205,7 +226,7 @@ int cli_finish(int code)
     if (error == EPIPE) {
         return CLI_EXIT_OK; /* `hpx ... | head`: the reader has seen what it wanted */
     }
-    fprintf(stderr, "hpx: stdout: %s\n", strerror(error));
+    fprintf(stderr, "hpx: stdout: %s\n", cli_errno_text(error));
     return CLI_EXIT_FAILED;
 }
 

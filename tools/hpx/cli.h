@@ -58,6 +58,15 @@ bool cli_seconds(const char *command, const char *option, const char *value, uin
 /* Standard descriptors exist, SIGPIPE is ignored, stdout has a large buffer. */
 void cli_init(void);
 
+/* strerror() that any thread may call; static text. */
+const char *cli_errno_text(int os_errno);
+
+/* An environment variable that is set and not empty, or NULL. */
+const char *cli_env(const char *name);
+
+/* True if escapes may be written to stdout: a terminal, not TERM=dumb, no NO_COLOR. */
+bool cli_has_escapes(void);
+
 /* Flush stdout. False once nobody reads it: stop, quietly. */
 bool cli_flush(void);
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <yyjson.h>
 
 #include <hpx/hpx.h>
@@ -77,14 +76,6 @@ static bool doctor_has_failed(const doctor *d)
     return false;
 }
 
-static bool doctor_uses_color(void)
-{
-    const char *term = getenv("TERM");
-    const char *no_color = getenv("NO_COLOR");
-    return isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
-           strcmp(term, "dumb") != 0;
-}
-
 static void doctor_print_table(const doctor *d)
 {
     static const char *const colors[] = {
@@ -93,7 +84,7 @@ static void doctor_print_table(const doctor *d)
         [DOCTOR_WARN] = "\033[33m",
         [DOCTOR_FAIL] = "\033[31m",
     };
-    const bool has_color = doctor_uses_color();
+    const bool has_color = cli_has_escapes();
     size_t counts[DOCTOR_FAIL + 1] = {0};
     printf("hpx %s\n\n", hpx_version());
     for (size_t i = 0; i < d->count; i++) {

@@ -26,13 +26,26 @@
 #define DOCTOR_ADVICE(finding, ...)                                                                \
     snprintf((finding)->advice, sizeof((finding)->advice), __VA_ARGS__)
 
+/* "6.1.0-13-amd64" */
+static bool doctor_parse_release(const char *release, unsigned long *major, unsigned long *minor)
+{
+    char *end = NULL;
+    *major = strtoul(release, &end, 10);
+    if (end == release || *end != '.') {
+        return false;
+    }
+    const char *rest = end + 1;
+    *minor = strtoul(rest, &end, 10);
+    return end != rest;
+}
+
 static void doctor_check_version(doctor *d)
 {
     struct utsname names;
     doctor_finding *f = doctor_add(d, "kernel", DOCTOR_WARN);
-    int major = 0;
-    int minor = 0;
-    if (uname(&names) != 0 || sscanf(names.release, "%d.%d", &major, &minor) != 2) {
+    unsigned long major = 0;
+    unsigned long minor = 0;
+    if (uname(&names) != 0 || !doctor_parse_release(names.release, &major, &minor)) {
         DOCTOR_VALUE(f, "unknown");
         return;
     }
@@ -247,9 +260,10 @@ static void doctor_check_socket_buffer(doctor *d, const char *name, const char *
         DOCTOR_VALUE(f, "unknown");
         return;
     }
-    unsigned long long largest = 0; /* min, default, max */
+    const char *last = strrchr(value, ' '); /* min, default, max */
+    const uint64_t largest = last == NULL ? UINT64_MAX : strtoull(last, NULL, 10);
     DOCTOR_VALUE(f, "%.100s", value);
-    if (sscanf(value, "%*u %*u %llu", &largest) == 1 && largest < DOCTOR_SOCKET_BUF_MIN) {
+    if (largest < DOCTOR_SOCKET_BUF_MIN) {
         f->status = DOCTOR_WARN;
         DOCTOR_ADVICE(f, "bursts stall the peer: raise the last number to 4 MiB or more");
     }

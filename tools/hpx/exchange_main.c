@@ -47,6 +47,7 @@ static const char exchange_help[] =
 typedef struct exchange_options {
     exchange_config config;
     const char *folder;
+    certs files;          /* unless is_plain */
     uint64_t duration_ns; /* 0: until a signal */
     bool is_plain;
     bool is_quiet;
@@ -79,9 +80,9 @@ exchange_print_address(const exchange_options *options, const exchange *ex, cons
     if (options->is_plain) {
         printf("hpx exchange: ws://%s/ws\n", address);
     } else if (is_local) {
-        printf("hpx exchange: wss://localhost%s/ws  --cacert %s\n", port, files->ca_file);
+        printf("hpx exchange: wss://localhost%s/ws  --cacert %s\n", port, options->files.ca_file);
     } else {
-        printf("hpx exchange: wss://%s/ws  --cacert %s\n", address, files->ca_file);
+        printf("hpx exchange: wss://%s/ws  --cacert %s\n", address, options->files.ca_file);
     }
     cli_flush();
 }
@@ -109,27 +110,27 @@ static void exchange_loop(const exchange_options *options, exchange *ex)
 static int exchange_run(exchange_options *options)
 {
     hpx_error error = {0};
-    certs files = {0};
+    certs *files = &options->files;
     if (!options->is_plain) {
-        if (certs_make(&files, options->folder, &error) != HPX_OK) {
+        if (certs_make(files, options->folder, &error) != HPX_OK) {
             cli_report(&error);
             return CLI_EXIT_FAILED;
         }
-        options->config.cert_file = files.cert_file;
-        options->config.key_file = files.key_file;
+        options->config.cert_file = files->cert_file;
+        options->config.key_file = files->key_file;
     }
     exchange *ex = NULL;
     if (exchange_new(&ex, &options->config, &error) != HPX_OK) {
         cli_report(&error);
-        certs_remove(&files);
+        certs_remove(files);
         return CLI_EXIT_FAILED;
     }
     cli_catch_stop(exchange_shard(ex));
-    exchange_print_address(options, ex, &files);
+    exchange_print_address(options, ex);
     exchange_loop(options, ex);
     cli_catch_stop(NULL);
     exchange_free(ex);
-    certs_remove(&files);
+    certs_remove(files);
     return CLI_EXIT_OK;
 }
 

@@ -205,9 +205,9 @@ static char *market_put_level(char *out, int64_t cents, uint64_t amount)
     return out;
 }
 
-static char *market_put_side(char *out, const market_update *update, int sign)
+static char *market_put_side(char *out, const market_update *update, int64_t sign)
 {
-    for (int level = 1; level <= MARKET_LEVELS; level++) {
+    for (int64_t level = 1; level <= MARKET_LEVELS; level++) {
         if (level > 1) {
             *out++ = ',';
         }

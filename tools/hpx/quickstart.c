@@ -40,7 +40,7 @@ static const char quickstart_help[] =
     "  --rate N      updates per second (default 5000)\n"
     "  --seed N      of the market's random walk (default 1)\n\n"
     "Without a terminal, or with NO_COLOR or TERM=dumb, it prints one line per second.\n"
-    "Exit status: 0 if messages came and none was missing, otherwise 1.\n";
+    "Exit status: 0 if messages came, none was missing and the connection held, otherwise 1.\n";
 
 typedef struct quickstart {
     uint64_t duration_ns;

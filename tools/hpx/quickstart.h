@@ -40,7 +40,7 @@ void view_frame(const view *v, const tui *t, uint64_t now_ns, text *out);
 void view_heading(text *out);
 void view_line(const view *v, uint64_t now_ns, text *out);
 
-/* The end. True: messages came and none is missing. */
+/* The end. True: messages came, none is missing, and the connection was never lost. */
 bool view_summary(const view *v, uint64_t now_ns, text *out);
 
 #endif /* HPX_TOOL_QUICKSTART_H */

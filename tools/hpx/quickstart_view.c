@@ -96,7 +96,7 @@ static uint64_t view_reconnects(const view *v)
 static void view_tls(const view *v, text *out)
 {
     if (!v->was_live) {
-        text_add(out, "not connected yet");
+        text_add(out, "not connected");
         return;
     }
     text_addf(
@@ -226,6 +226,7 @@ bool view_summary(const view *v, uint64_t now_ns, text *out)
 {
     const uint64_t gaps = feed_gaps(v->feed);
     const uint64_t strange = view_load(&v->feed->strange);
+    const uint64_t reconnects = view_reconnects(v);
     const bool has_messages = view_load(&v->feed->messages) > 0;
     text_addf(out, "\n  connection  %s\n              ", v->url);
     view_tls(v, out);
@@ -247,9 +248,10 @@ bool view_summary(const view *v, uint64_t now_ns, text *out)
     text_addf(
         out,
         "\n  result      %s\n",
-        !has_messages ? "FAILED: no messages came"
-        : gaps > 0    ? "FAILED: updates are missing"
-        : strange > 0 ? "FAILED: messages that were not understood"
-                      : "ok");
-    return has_messages && gaps == 0 && strange == 0;
+        !has_messages    ? "FAILED: no messages came"
+        : gaps > 0       ? "FAILED: updates are missing"
+        : reconnects > 0 ? "FAILED: the connection was lost"
+        : strange > 0    ? "FAILED: messages that were not understood"
+                         : "ok");
+    return has_messages && gaps == 0 && reconnects == 0 && strange == 0;
 }

@@ -51,14 +51,6 @@ static void tui_restore(void)
     }
 }
 
-static bool tui_may_use_escapes(void)
-{
-    const char *term = getenv("TERM");
-    const char *no_color = getenv("NO_COLOR");
-    return isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0 &&
-           (no_color == NULL || no_color[0] == '\0');
-}
-
 static void tui_take_keys(tui *t)
 {
     struct termios raw;
@@ -77,9 +69,9 @@ static void tui_take_keys(tui *t)
 
 void tui_open(tui *t)
 {
-    *t = (tui){.is_live = tui_may_use_escapes()};
-    setlocale(LC_CTYPE, "");
-    t->has_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    *t = (tui){.is_live = cli_has_escapes()};
+    setlocale(LC_CTYPE, "");                                  /* NOLINT(concurrency-mt-unsafe) */
+    t->has_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0; /* NOLINT(concurrency-mt-unsafe) */
     tui_measure(t);
     if (!t->is_live) {
         return;

@@ -41,6 +41,8 @@ typedef struct ws_client {
     uint64_t last_ns;    /* of the last message or line, for --linger */
     uint64_t closing_ns; /* 0: we have not asked for the end */
     uint64_t received;
+    uint64_t missed; /* dropped because printing is slow; not told yet */
+    uint64_t missed_told_ns;
     uint32_t sends_done;   /* of --send */
     bool is_blocked;       /* a send met a full queue: try again soon */
     bool is_close_pending; /* a close met a full queue */
@@ -114,6 +116,15 @@ static void ws_print_hex(hpx_span payload)
     fwrite(hex, 1, used, stdout);
 }
 
+static void ws_tell_missed(ws_client *client, uint64_t now_ns)
+{
+    if (client->missed > 0) {
+        cli_error("%llu messages were dropped", (unsigned long long)client->missed);
+        client->missed = 0;
+        client->missed_told_ns = now_ns;
+    }
+}
+
 static void ws_on_message(ws_client *client, const hpx_event *event)
 {
     if (client->closing_ns != 0 && client->options->count != 0) {
@@ -124,8 +135,9 @@ static void ws_on_message(ws_client *client, const hpx_event *event)
     if (client->received++ == 0) {
         ws_note(client, "first message", now_ns - client->ready_ns, "since ready");
     }
-    if (event->missed > 0) {
-        cli_error("%llu messages were dropped", (unsigned long long)event->missed);
+    client->missed += event->missed;
+    if (client->missed > 0 && now_ns - client->missed_told_ns >= HPX_NS_PER_S) {
+        ws_tell_missed(client, now_ns);
     }
     if (event->message_kind == HPX_MESSAGE_BINARY) {
         ws_print_hex(event->payload);
@@ -156,6 +168,7 @@ static void ws_on_closed(ws_client *client, const hpx_error *error)
 {
     assert(!client->is_closed);
     client->is_closed = true;
+    ws_tell_missed(client, hpx_clock_now_ns());
     const bool was_asked = client->closing_ns != 0;
     const uint64_t since_ns = was_asked ? client->closing_ns : client->start_ns;
     if (!was_asked) {
@@ -249,7 +262,7 @@ static void ws_read_stdin(ws_client *client)
         ws_close(client, CLI_EXIT_FAILED);
         break;
     case WS_READ_FAILED:
-        cli_error("stdin: %s", strerror(errno));
+        cli_error("stdin: %s", cli_errno_text(errno));
         ws_close(client, CLI_EXIT_FAILED);
         break;
     }
