@@ -16,7 +16,7 @@
 
 #include "ring/net.h"
 
-#define HPXI_DNS_HOSTS_BYTES_MAX (256u * 1024u)
+#define HPXI_DNS_HOSTS_BYTES_MAX ((size_t)256 * 1024)
 #define HPXI_DNS_HOSTS_NAMES_MAX 8192u
 
 typedef struct hpxi_dns_hosts_name {

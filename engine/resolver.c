@@ -20,6 +20,7 @@
 #include <stdio.h>
 
 #include "engine/dns_cache.h"
+#include "engine/dns_families.h"
 #include "engine/dns_hosts.h"
 #include "engine/dns_sockets.h"
 #include "engine/error.h"
@@ -212,63 +213,6 @@ static void lookup_detail(lookup *entry, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- addresses, in the order of RFC 8305 section 4 ---- */
-
-typedef struct families {
-    uint32_t v4_count;
-    uint32_t v6_count;
-    hpxi_address v4[HPXI_ADDRESSES_MAX];
-    hpxi_address v6[HPXI_ADDRESSES_MAX];
-} families;
-
-/* Beyond HPXI_ADDRESSES_MAX of its family an address is dropped. */
-static void families_add(families *to, const hpxi_address *address)
-{
-    const bool is_v6 = address->u.any.sa_family == AF_INET6;
-    HPX_ASSERT(is_v6 || address->u.any.sa_family == AF_INET);
-    uint32_t *count = is_v6 ? &to->v6_count : &to->v4_count;
-    if (*count < HPXI_ADDRESSES_MAX) {
-        (is_v6 ? to->v6 : to->v4)[(*count)++] = *address;
-    }
-}
-
-static void families_interleave(const families *from, hpxi_addresses *out)
-{
-    uint32_t v4 = 0;
-    uint32_t v6 = 0;
-    out->count = 0;
-    while (out->count < HPXI_ADDRESSES_MAX && (v4 < from->v4_count || v6 < from->v6_count)) {
-        const bool v6_turn = v6 <= v4 || v4 == from->v4_count;
-        const bool take_v6 = v6_turn && v6 < from->v6_count;
-        out->list[out->count++] = take_v6 ? from->v6[v6++] : from->v4[v4++];
-    }
-    HPX_ASSERT(v4 <= from->v4_count);
-    HPX_ASSERT(v6 <= from->v6_count);
-}
-
-/* c-ares' answer. Returns the smallest TTL of its records in seconds, those of aliases included. */
-static int64_t families_add_answer(families *to, const struct ares_addrinfo *answer)
-{
-    int64_t ttl_s = TTL_S_MAX;
-    for (const struct ares_addrinfo_cname *at = answer->cnames; at != NULL; at = at->next) {
-        ttl_s = at->ttl < ttl_s ? at->ttl : ttl_s;
-    }
-    for (const struct ares_addrinfo_node *at = answer->nodes; at != NULL; at = at->ai_next) {
-        hpxi_address address = {0};
-        if (at->ai_family == AF_INET6) {
-            address.size = sizeof(address.u.v6);
-            memcpy(&address.u.v6, at->ai_addr, sizeof(address.u.v6));
-        } else {
-            HPX_ASSERT(at->ai_family == AF_INET);
-            address.size = sizeof(address.u.v4);
-            memcpy(&address.u.v4, at->ai_addr, sizeof(address.u.v4));
-        }
-        families_add(to, &address);
-        ttl_s = at->ai_ttl < ttl_s ? at->ai_ttl : ttl_s;
-    }
-    return ttl_s;
-}
-
 /* ---- names that need no question ---- */
 
 static bool name_is_localhost(const char *name)
@@ -280,19 +224,19 @@ static bool name_is_localhost(const char *name)
            (size >= sizeof(suffix) && strcmp(name + size - (sizeof(suffix) - 1), suffix) == 0);
 }
 
-static void families_add_numeric(families *to, const char *text)
+static void resolver_add_numeric(hpxi_dns_families *to, const char *text)
 {
     hpxi_address address;
     const bool parsed = hpxi_address_parse(&address, text, 0);
     HPX_ASSERT(parsed);
-    families_add(to, &address);
+    hpxi_dns_families_add(to, &address);
 }
 
 /* Fill in the addresses if they are known without a question. */
 static bool lookup_is_known(lookup *entry)
 {
     hpxi_resolver *resolver = entry->resolver;
-    families known = {0};
+    hpxi_dns_families known = {0};
     hpxi_address address;
     /* "name." is the same name, but not to be searched for in the local domains. */
     char bare[HPXI_DNS_HOST_BYTES];
@@ -303,18 +247,18 @@ static bool lookup_is_known(lookup *entry)
         bare[size - 1] = '\0';
     }
     if (hpxi_address_parse(&address, entry->host, 0)) {
-        families_add(&known, &address);
+        hpxi_dns_families_add(&known, &address);
     } else if (name_is_localhost(bare)) { /* RFC 6761 section 6.3: whatever the hosts file says */
-        families_add_numeric(&known, "::1");
-        families_add_numeric(&known, "127.0.0.1");
+        resolver_add_numeric(&known, "::1");
+        resolver_add_numeric(&known, "127.0.0.1");
     } else {
         uint32_t cursor = 0;
         hpxi_dns_hosts_refresh(&resolver->hosts, *resolver->now_ns);
         for (const hpxi_address *at; (at = hpxi_dns_hosts_next(&resolver->hosts, bare, &cursor));) {
-            families_add(&known, at);
+            hpxi_dns_families_add(&known, at);
         }
     }
-    families_interleave(&known, &entry->addresses);
+    hpxi_dns_families_interleave(&known, &entry->addresses);
     if (entry->addresses.count == 0 && resolver->cache != NULL) {
         const hpxi_addresses *cached =
             hpxi_dns_cache_find(resolver->cache, entry->host, *resolver->now_ns);
@@ -351,22 +295,23 @@ resolver_on_answer(void *user, int ares_status, int timeouts, struct ares_addrin
     HPX_ASSERT(resolver->asked_count != 0);
     resolver->asked_count--;
     (void)timeouts;
-    families found = {0};
+    hpxi_dns_families found = {0};
     int64_t ttl_s = 0;
     if (ares_status == ARES_SUCCESS && answer != NULL) {
-        ttl_s = families_add_answer(&found, answer);
+        ttl_s = hpxi_dns_families_add_answer(&found, answer);
     }
     ares_freeaddrinfo(answer);
     if (resolver->freeing) {
         entry->state = LOOKUP_DONE;
         return;
     }
-    families_interleave(&found, &entry->addresses);
+    hpxi_dns_families_interleave(&found, &entry->addresses);
     if (entry->addresses.count == 0) {
         lookup_detail(entry, "%s", ares_strerror(ares_status));
         lookup_finish(entry, resolver_status(ares_status));
         return;
     }
+    ttl_s = ttl_s < TTL_S_MAX ? ttl_s : TTL_S_MAX;
     if (ttl_s > 0 && resolver->cache != NULL) {
         const uint64_t expires_ns = *resolver->now_ns + (uint64_t)ttl_s * HPX_NS_PER_S;
         hpxi_dns_cache_put(resolver->cache, entry->host, &entry->addresses, expires_ns);

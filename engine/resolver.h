@@ -63,9 +63,10 @@ typedef struct hpxi_resolver_config {
 hpx_status hpxi_resolver_new(hpxi_resolver **out, const hpxi_resolver_config *config,
                              hpxi_ring *ring, hpxi_wheel *wheel, const uint64_t *now_ns,
                              const hpx_allocator *allocator, hpx_error *error);
-/* NULL is fine. Queries still active get no callback. Polls in flight are cancelled, but their final
- * completions are still to come and must not be routed to this resolver any more. Not from inside a
- * callback. */
+
+/* NULL is fine. Queries still active get no callback. Polls in flight are cancelled, but their
+ * final completions are still to come and must not be routed to this resolver any more. Not from
+ * inside a callback. */
 void hpxi_resolver_free(hpxi_resolver *resolver);
 
 /* Start a query. Its callback comes later, at most timeout_ns from now. */

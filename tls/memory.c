@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * memory.c - wolfSSL's allocator, counted; its one-time start; how it was built.
+ * memory.c - wolfSSL's allocator, counted, and wiping what is freed; its one-time start; how it was
+ * built.
  *
- * Threads   Any. wolfSSL's allocator is one per process, so it is set once, before wolfSSL's first
- *           allocation, and never changed. A program that uses the same copy of wolfSSL itself must
- *           create its first context or engine here before it calls wolfSSL.
+ * Threads   Any. wolfSSL's allocator is one per process: it is set when the program is loaded, so
+ *           that no block is taken from one allocator and given to another, whoever in the program
+ *           calls wolfSSL first.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -24,6 +26,15 @@ static _Atomic uint64_t memory_allocations;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
 static hpx_status memory_init_status = HPX_E_INTERNAL;
 
+static size_t memory_usable_bytes(void *block)
+{
+#if HPX_HAVE_MIMALLOC
+    return mi_usable_size(block);
+#else
+    return malloc_usable_size(block);
+#endif
+}
+
 static void *memory_malloc(size_t size)
 {
     atomic_fetch_add_explicit(&memory_allocations, 1, memory_order_relaxed);
@@ -34,8 +45,13 @@ static void *memory_malloc(size_t size)
 #endif
 }
 
+/* wolfSSL wipes its keys, but not the last record's plain text in a session's buffers. */
 static void memory_free(void *block)
 {
+    if (block == NULL) {
+        return;
+    }
+    explicit_bzero(block, memory_usable_bytes(block));
 #if HPX_HAVE_MIMALLOC
     mi_free(block);
 #else
@@ -43,14 +59,16 @@ static void memory_free(void *block)
 #endif
 }
 
+/* Never in place, so that what is left behind is wiped as well. */
 static void *memory_realloc(void *block, size_t size)
 {
-    atomic_fetch_add_explicit(&memory_allocations, 1, memory_order_relaxed);
-#if HPX_HAVE_MIMALLOC
-    return mi_realloc(block, size);
-#else
-    return realloc(block, size);
-#endif
+    void *other = memory_malloc(size);
+    if (other != NULL && block != NULL) {
+        const size_t before = memory_usable_bytes(block);
+        memcpy(other, block, before < size ? before : size);
+        memory_free(block);
+    }
+    return other;
 }
 
 uint64_t hpxi_tls_allocations(void)
@@ -73,11 +91,14 @@ void hpxi_tls_dealloc(void *block)
     wolfSSL_Free(block);
 }
 
+__attribute__((constructor)) static void memory_set_allocators(void)
+{
+    const int rc = wolfSSL_SetAllocators(memory_malloc, memory_free, memory_realloc);
+    HPX_ASSERT(rc == 0);
+}
+
 static void memory_init(void)
 {
-    if (wolfSSL_SetAllocators(memory_malloc, memory_free, memory_realloc) != 0) {
-        return;
-    }
     memory_init_status = wolfSSL_Init() == WOLFSSL_SUCCESS ? HPX_OK : HPX_E_NO_MEMORY;
 }
 

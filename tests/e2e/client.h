@@ -53,6 +53,7 @@ struct e2e_client {
     hpx_handle *handle;
     hpx_stream *stream;
     client_item *current; /* what client_next() returned */
+    bool reconnects;      /* config.reconnect */
     uint32_t connected;   /* events taken */
     uint32_t messages;
     uint32_t disconnected;
@@ -85,6 +86,9 @@ const hpx_event *client_next(e2e_client *client, uint64_t timeout_ns);
 
 /* The next event must be this one. */
 const hpx_event *client_expect(e2e_client *client, hpx_event_kind kind);
+
+/* The next event must be CONNECTED; the info is copied to `info` if that is not NULL. */
+void client_expect_connected(e2e_client *client, hpx_conn_info *info);
 
 /* Connect and be Ready; the info is copied to `info` if that is not NULL. */
 void client_connect(

@@ -35,6 +35,11 @@ typedef struct frame_row {
     uint32_t messages;
 } frame_row;
 
+typedef struct frame_script {
+    const frame_row *row;
+    client_form form; /* decides how the bytes are cut */
+} frame_script;
+
 #define BYTES(text) (text), sizeof(text) - 1
 
 /* Limits of the client: 1000 bytes, 4 fragments. */
@@ -151,15 +156,28 @@ static const frame_row frame_rows[] = {
     {"RST", BYTES(""), END_RESET, "ECONNRESET", 0, SCRIPT_SAW_NOTHING, 0},
 };
 
+/* All at once; byte by byte; header and payload apart. */
+static void serve_cut_as(script_conn *conn, const frame_row *row, client_form form)
+{
+    const size_t first = form == CLIENT_STREAM && row->size > 2 ? 2 : 0;
+    const size_t step = form == CLIENT_THREAD ? 1 : row->size;
+    (void)script_write(conn, row->bytes, first);
+    if (first != 0) {
+        script_rest();
+    }
+    (void)script_dribble(conn, row->bytes + first, row->size - first, step);
+}
+
 static int serve_frames(script_conn *conn, void *user)
 {
-    const frame_row *row = user;
+    const frame_script *script = user;
+    const frame_row *row = script->row;
     char answer[512];
     if (!script_read_head(conn)) {
         return SCRIPT_SAW_NOTHING;
     }
     (void)script_write(conn, answer, script_answer(conn, answer, sizeof(answer)));
-    (void)script_write(conn, row->bytes, row->size);
+    serve_cut_as(conn, row, script->form);
     switch (row->end) {
     case END_READ:
         return script_read_frames(conn);
@@ -229,11 +247,12 @@ static void test_frames_when_against_the_rules_then_both_sides_know_why(void **s
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(frame_rows); i++) {
-        frame_row row = frame_rows[i];
+        frame_script script = {.row = &frame_rows[i]};
         script_server server;
-        script_start(&server, serve_frames, &row);
+        script_start(&server, serve_frames, &script);
         for (client_form form = 0; form < CLIENT_FORMS; form++) {
-            check_frames(&row, &server, form);
+            script.form = form;
+            check_frames(script.row, &server, form);
         }
         script_stop(&server);
     }

@@ -167,6 +167,38 @@ static void test_reload_when_connected_then_the_loss_is_told_and_new_connections
     }
 }
 
+/* The same handle or connection goes on, on a new socket, in the next epoch. */
+static void test_reload_when_reconnecting_then_the_next_epoch_echoes(void **state)
+{
+    (void)state;
+    for (client_form form = 0; form < CLIENT_FORMS; form++) {
+        proxy proxied;
+        char url[WS_URL_BYTES];
+        e2e_bed bed;
+        e2e_client client;
+        proxy_start(&proxied, backend.port);
+        hpx_ws_config config = proxy_config(&proxied, "/echo", url);
+        config.reconnect = true;
+        config.backoff_initial_ns = 10 * HPX_NS_PER_MS;
+        bed_open(&bed, form, NULL);
+        client_connect(&client, &bed, &config, NULL);
+        for (int reload = 0; reload < 2; reload++) {
+            echo_sizes(&client, 127);
+            peer_signal(&proxied.process, SIGHUP);
+            const hpx_event *event = client_expect(&client, HPX_EVENT_DISCONNECTED);
+            assert_string_equal(hpx_status_name(event->error->status), "HPX_E_TLS_TRUNCATED");
+            assert_int_equal(event->epoch, client.connected);
+            client_expect_connected(&client, NULL);
+        }
+        echo_sizes(&client, 65536);
+        client_finish(&client);
+        assert_int_equal(client.connected, 3);
+        assert_int_equal(client.disconnected, 3);
+        bed_close(&bed);
+        proxy_stop(&proxied);
+    }
+}
+
 static void test_stop_when_connected_then_the_loss_is_told_and_reconnecting_is_refused(void **state)
 {
     (void)state;
@@ -251,6 +283,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_proxy_when_it_passes_everything_on_then_all_is_echoed),
+        cmocka_unit_test(test_reload_when_reconnecting_then_the_next_epoch_echoes),
         cmocka_unit_test(test_reload_when_connected_then_the_loss_is_told_and_new_connections_work),
         cmocka_unit_test(
             test_stop_when_connected_then_the_loss_is_told_and_reconnecting_is_refused),

@@ -545,9 +545,11 @@ static void check_slow(uint32_t count, uint32_t size, uint64_t large_bytes_max)
     slow_echo(&fast, ROUNDS);
     stats = slow_await_received(&far, 2 * count + 2 * ROUNDS + 1);
     delivered = 0;
+    missed = 0;
     do {
         assert_int_equal(hpx_stream_wait(slow.stream, &event, CLIENT_DEADLINE_NS), 1);
         delivered += event.kind == HPX_EVENT_MESSAGE;
+        missed += event.missed;
     } while (event.kind == HPX_EVENT_MESSAGE);
     assert_int_equal(event.kind, HPX_EVENT_DISCONNECTED);
     assert_int_equal(event.error->close_code, 4003);
@@ -555,6 +557,7 @@ static void check_slow(uint32_t count, uint32_t size, uint64_t large_bytes_max)
     assert_int_equal(event.kind, HPX_EVENT_CLOSED);
     assert_int_equal(hpx_stream_next(slow.stream, &event), HPX_E_CLOSED);
     assert_in_range(delivered, 1, count - 1);
+    assert_int_equal(delivered + missed, count); /* DISCONNECTED tells of the last ones */
     slow_echo(&fast, 10);
     hpx_port_close(port); /* releases handles and streams */
     assert_true(far_await(&far.open, 0, RELEASE_NS));

@@ -158,6 +158,32 @@ uint32_t resolver_bed_resolve(resolver_bed *bed, ask *self, const char *host)
     return atomic_load(&bed->server.questions) - questions;
 }
 
+void resolver_bed_await_questions(resolver_bed *bed, uint32_t count)
+{
+    bed_read_clock(bed);
+    const uint64_t end_ns = bed->now_ns + RUN_MAX_NS;
+    while (atomic_load(&bed->server.questions) < count) {
+        assert_true(bed->now_ns < end_ns);
+        resolver_bed_turn(bed);
+    }
+    assert_int_equal(atomic_load(&bed->server.questions), count);
+}
+
+void resolver_bed_assert_addresses(const ask *a, const char *expected)
+{
+    char text[HPXI_ADDRESSES_MAX * (HPXI_ADDRESS_TEXT_BYTES + 1)] = "";
+    for (uint32_t i = 0; i < a->addresses.count; i++) {
+        char one[HPXI_ADDRESS_TEXT_BYTES];
+        hpxi_address_format(&a->addresses.list[i], one);
+        strcat(text, i == 0 ? "" : " ");
+        strcat(text, one);
+    }
+    if (a->status != HPX_OK) {
+        fail_msg("%s: %s", hpx_status_name(a->status), a->detail);
+    }
+    assert_string_equal(text, expected);
+}
+
 void resolver_bed_close(resolver_bed *bed)
 {
     if (bed->resolver != NULL) {

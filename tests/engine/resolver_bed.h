@@ -63,4 +63,10 @@ void resolver_bed_ask(
 /* Ask and wait; the outcome is in `ask`. Returns the number of questions the server got. */
 uint32_t resolver_bed_resolve(resolver_bed *bed, ask *ask, const char *host);
 
+/* Turns until the server has had that many questions; fails if there are more. */
+void resolver_bed_await_questions(resolver_bed *bed, uint32_t count);
+
+/* The answer is these addresses: text, in order, separated by blanks. */
+void resolver_bed_assert_addresses(const ask *ask, const char *expected);
+
 #endif /* HPX_TESTS_RESOLVER_BED_H */

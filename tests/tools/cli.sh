@@ -77,7 +77,10 @@ expect 2 "^hpx quickstart: --duration '-5' is not" quickstart --duration=-5
 grep -q '^usage: hpx' "$work/err" || fail 'no arguments: no usage'
 
 # --- connections that cannot be: the stage and the cause
-port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$("$python" -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
 expect 1 '^hpx: connect: .*refused' ws "ws://127.0.0.1:$port/"
 expect 1 '^hpx: connect: .*refused' ws "wss://127.0.0.1:$port/"
 expect 1 '^hpx: resolve: ' ws ws://no-such-host.invalid/ --timeout 20
@@ -103,7 +106,8 @@ printf 'hpet\n' >"$work/slow/sys/devices/system/clocksource/clocksource0/current
 printf 'powersave\033[31m\n' >"$work/slow/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 printf '[always] madvise never\n' >"$work/slow/sys/kernel/mm/transparent_hugepage/enabled"
 expect 0 '' doctor --sysroot "$work/slow"
-[ "$(grep -c '^  WARN  \(clocksource\|governor\|huge pages\) ' "$work/out")" = 3 ] || fail 'doctor: warnings'
+[ "$(grep -c '^  WARN  \(clocksource\|governor\|huge pages\) ' "$work/out")" = 3 ] ||
+    fail 'doctor: warnings'
 grep -q "$(printf '\033')" "$work/out" && fail 'doctor: a file wrote escapes'
 
 # --- stdout that nobody reads: the end, without a word

@@ -186,13 +186,14 @@ class SlowClientTest(unittest.TestCase):
         with Server("exchange", "--listen", "127.0.0.1:0", "--plain", "--rate", "200k",
                     "--symbols", "A", "--quiet") as server, \
                 socket.create_connection(("127.0.0.1", server.port), DEADLINE) as lazy:
-            lazy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            lazy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                         b"Connection: Upgrade\r\n"
                          b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
                          b"Sec-WebSocket-Version: 13\r\n\r\n")
             self.assertIn(b" 101 ", lazy.recv(4096))
             lazy.sendall(bytes([0x81, 0x80 | len(subscribe)]) + bytes(4) + subscribe)
-            # Meanwhile another one reads. If this machine is too slow for its stream, it says by how
-            # much, and that is exactly what is missing.
+            # Meanwhile another one reads. If this machine is too slow for its stream, it says by
+            # how much, and that is exactly what is missing.
             only = subscribe.replace(b',"book.A"', b"").decode()
             code, out, err = run("ws", f"ws://127.0.0.1:{server.port}/", "--send", only, "--count",
                                  "200000")
@@ -245,7 +246,8 @@ class EchoTest(AsyncTest):
 
     async def test_echo_tls(self):
         with tempfile.TemporaryDirectory() as folder:
-            run("exchange", "--dir", folder, "--listen", "127.0.0.1:0", "--duration", "0.01", "--quiet")
+            run("exchange", "--dir", folder, "--listen", "127.0.0.1:0", "--duration", "0.01",
+                "--quiet")
             context = ssl.create_default_context(cafile=os.path.join(folder, "ca.pem"))
             with Server("echo", "--listen", "127.0.0.1:0", "--max-message", "1000000", "--tls",
                         os.path.join(folder, "server.pem"),
@@ -324,17 +326,20 @@ class WsTest(AsyncTest):
         self.assertEqual(await self.close_codes.get(), 1000)
 
     async def test_send_and_count(self):
-        got = await run_beside("ws", self.url + "/echo", "--send", "a", "--send", "b", "--count", "2")
+        got = await run_beside("ws", self.url + "/echo", "--send", "a", "--send", "b",
+                               "--count", "2")
         self.assertEqual(got, (0, "a\nb\n", ""))
         self.assertEqual(await self.close_codes.get(), 1000)
 
     async def test_kinds_of_messages(self):
         got = await run_beside("ws", self.url + "/mix", "--count", "4")
-        self.assertEqual(got, (0, "text\nof two lines\n" + bytes(range(256)).hex() + "\n\näää\n", ""))
+        expected = "text\nof two lines\n" + bytes(range(256)).hex() + "\n\näää\n"
+        self.assertEqual(got, (0, expected, ""))
 
     async def test_headers_and_subprotocol(self):
-        got = await run_beside("ws", self.url + "/headers", "--header", "X-Test: yes", "--subprotocol",
-                               "chat.v1", "--subprotocol", "chat.v2", "--count", "1")
+        got = await run_beside("ws", self.url + "/headers", "--header", "X-Test: yes",
+                               "--subprotocol", "chat.v1", "--subprotocol", "chat.v2",
+                               "--count", "1")
         self.assertEqual(got, (0, "yes chat.v2\n", ""))
 
     async def test_resolve_saves_the_lookup(self):
@@ -472,13 +477,14 @@ class WsTlsTest(AsyncTest):
 
     async def test_another_name(self):
         got = await run_beside("ws", f"wss://example.com:{self.port}/", "--cacert",
-                               self.file("ca.pem"), "--resolve", f"example.com:{self.port}:127.0.0.1")
+                               self.file("ca.pem"), "--resolve",
+                               f"example.com:{self.port}:127.0.0.1")
         self.assertEqual(got[:2], (1, ""))
         self.assertRegex(got[2], r"^hpx: tls: .*localhost.*\n$")
 
     async def test_insecure(self):
-        got = await run_beside("ws", f"wss://example.com:{self.port}/", "--insecure", "-v", "--resolve",
-                               f"example.com:{self.port}:127.0.0.1", "--count", "1")
+        got = await run_beside("ws", f"wss://example.com:{self.port}/", "--insecure", "-v",
+                               "--resolve", f"example.com:{self.port}:127.0.0.1", "--count", "1")
         self.assertEqual(got[:2], (0, "hello\n"))
         self.assertIn("certificate NOT verified", got[2])
 

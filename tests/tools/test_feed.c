@@ -84,17 +84,20 @@ static void test_feed_when_a_sequence_jumps_then_a_gap_and_a_failure(void **stat
     assert_int_equal(f.topics[0].missing, 3);
 }
 
-static void test_feed_when_connected_again_then_the_pause_is_no_gap(void **state)
+static void test_feed_when_connection_is_lost_then_the_pause_is_no_gap_but_a_failure(void **state)
 {
     (void)state;
     update("trades.BTC-USD", 1);
+    f.epoch = 1;
+    assert_true(verdict());
     const hpx_error error = {.status = HPX_E_EOF};
-    const hpx_event closed = {.kind = HPX_EVENT_CLOSED, .error = &error};
-    feed_on_event(NULL, &closed, &f);
-    assert_int_equal(feed_get_state(&f), FEED_CLOSED);
-    feed_reconnecting(&f);
+    const hpx_event lost = {.kind = HPX_EVENT_DISCONNECTED, .error = &error};
+    feed_on_event(NULL, &lost, &f);
+    assert_int_equal(feed_get_state(&f), FEED_LOST);
+    f.epoch = 2;
     update("trades.BTC-USD", 500);
     assert_int_equal(feed_gaps(&f), 0);
+    assert_false(verdict());
 }
 
 static void test_feed_when_nothing_came_then_a_failure(void **state)
@@ -146,7 +149,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_feed_when_sequences_are_whole_then_no_gap, setup),
         cmocka_unit_test_setup(test_feed_when_a_sequence_jumps_then_a_gap_and_a_failure, setup),
-        cmocka_unit_test_setup(test_feed_when_connected_again_then_the_pause_is_no_gap, setup),
+        cmocka_unit_test_setup(
+            test_feed_when_connection_is_lost_then_the_pause_is_no_gap_but_a_failure, setup),
         cmocka_unit_test_setup(test_feed_when_nothing_came_then_a_failure, setup),
         cmocka_unit_test_setup(test_feed_when_message_is_strange_then_counted_and_a_failure, setup),
         cmocka_unit_test_setup(

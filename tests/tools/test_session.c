@@ -310,6 +310,7 @@ static void test_session_when_requests_are_mutated_then_replies_are_json(void **
         char request[256];
         const char *seed = seeds[i % COUNT_OF(seeds)];
         size_t size = strlen(seed);
+        /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): bytes, not a string */
         memcpy(request, seed, size);
         for (uint64_t edits = next_random(&random) % 4; edits > 0; edits--) {
             request[next_random(&random) % size] =

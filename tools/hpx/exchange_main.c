@@ -70,8 +70,7 @@ static void exchange_print_stats(const exchange *ex)
 }
 
 /* The certificate names localhost, so a loopback address is shown as that. */
-static void
-exchange_print_address(const exchange_options *options, const exchange *ex, const certs *files)
+static void exchange_print_address(const exchange_options *options, const exchange *ex)
 {
     const char *address = exchange_address(ex);
     const char *port = strrchr(address, ':');

@@ -115,10 +115,30 @@ static void feed_on_message(feed *f, hpx_span payload)
     yyjson_doc_free(doc);
 }
 
-/* Release: pairs with the acquire in feed_get_state(); `info` and `error` are written before. */
+/* Release: pairs with the acquire in feed_get_state(); `error` is written before. */
 static void feed_set_state(feed *f, feed_state state)
 {
     atomic_store_explicit(&f->state, (int)state, memory_order_release);
+}
+
+static void feed_on_connected(feed *f, hpx_conn *conn, const hpx_event *event)
+{
+    if (feed_get_epoch(f) == 0) {
+        f->info = *event->info;
+    }
+    /* Release: pairs with the acquire in feed_get_epoch(); `info` is written before. */
+    atomic_store_explicit(&f->epoch, event->epoch, memory_order_release);
+    feed_subscribe(f, conn);
+    feed_set_state(f, FEED_LIVE);
+}
+
+/* What was published meanwhile is not ours: the next connection may begin anywhere. */
+static void feed_on_lost(feed *f)
+{
+    for (uint32_t i = 0; i < f->topic_count; i++) {
+        f->topics[i].sequence = 0;
+    }
+    feed_set_state(f, FEED_LOST);
 }
 
 void feed_on_event(hpx_conn *conn, const hpx_event *event, void *user)
@@ -126,31 +146,26 @@ void feed_on_event(hpx_conn *conn, const hpx_event *event, void *user)
     feed *f = user;
     switch (event->kind) {
     case HPX_EVENT_CONNECTED:
-        f->info = *event->info;
-        feed_bump(&f->connects, 1);
-        feed_subscribe(f, conn);
-        feed_set_state(f, FEED_LIVE);
+        feed_on_connected(f, conn, event);
         break;
     case HPX_EVENT_MESSAGE:
         feed_on_message(f, event->payload);
+        break;
+    case HPX_EVENT_DISCONNECTED:
+        feed_on_lost(f);
         break;
     case HPX_EVENT_CLOSED:
         f->error = *event->error;
         feed_set_state(f, FEED_CLOSED);
         break;
     case HPX_EVENT_WRITABLE:
-    case HPX_EVENT_DISCONNECTED:
         break;
     }
 }
 
-void feed_reconnecting(feed *f)
+uint64_t feed_get_epoch(const feed *f)
 {
-    assert(feed_get_state(f) == FEED_CLOSED);
-    for (uint32_t i = 0; i < f->topic_count; i++) {
-        f->topics[i].sequence = 0; /* the shard is done with it: it published FEED_CLOSED */
-    }
-    feed_set_state(f, FEED_CONNECTING);
+    return atomic_load_explicit(&f->epoch, memory_order_acquire);
 }
 
 feed_state feed_get_state(const feed *f)

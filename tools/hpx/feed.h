@@ -3,9 +3,8 @@
  * feed.h - the quickstart's client: subscribes to topics and keeps count of what comes.
  *
  * Threads   feed_on_event() runs on the client's shard and is the only writer of everything but
- *           the topics' names. Any thread may read the atomics; `info` may be read while the state
- *           is FEED_LIVE and `error` while it is FEED_CLOSED, because the shard writes them before
- *           it publishes that state, and not again until feed_reconnecting().
+ *           the topics' names. Any thread may read the atomics; `info` may be read once `epoch`
+ *           is not 0 and `error` once the state is FEED_CLOSED: each is written once, before that.
  * Memory    In place, about 40 KiB. JSON is parsed into a buffer of its own: no allocation.
  */
 #ifndef HPX_TOOL_FEED_H
@@ -24,7 +23,8 @@
 typedef enum feed_state {
     FEED_CONNECTING,
     FEED_LIVE,
-    FEED_CLOSED,
+    FEED_LOST,   /* the engine is making a new connection */
+    FEED_CLOSED, /* it gave up */
 } feed_state;
 
 typedef struct feed_topic {
@@ -43,9 +43,9 @@ typedef struct feed {
     _Atomic uint64_t messages;
     _Atomic uint64_t bytes;
     _Atomic uint64_t strange; /* messages that were not understood */
-    _Atomic uint64_t connects;
-    _Atomic int state; /* feed_state */
-    hpx_conn_info info;
+    _Atomic uint64_t epoch;   /* of the connection; 0 before the first */
+    _Atomic int state;        /* feed_state */
+    hpx_conn_info info;       /* of the first connection */
     hpx_error error;
     char parser[FEED_PARSER_BYTES]; /* shard only */
 } feed;
@@ -56,10 +56,10 @@ void feed_init(feed *f, const char *symbols);
 /* An hpx_event_fn; `user` is the feed. */
 void feed_on_event(hpx_conn *conn, const hpx_event *event, void *user);
 
-/* Before a new connection is made with a feed whose state is FEED_CLOSED. */
-void feed_reconnecting(feed *f);
-
 feed_state feed_get_state(const feed *f);
+
+/* 0: not connected yet. Otherwise `info` may be read. */
+uint64_t feed_get_epoch(const feed *f);
 
 /* Sum over the topics. */
 uint64_t feed_gaps(const feed *f);

@@ -26,10 +26,10 @@
 #include "exchange.h"
 
 #define QUICKSTART_TURN_NS       (100 * HPX_NS_PER_MS)
-#define QUICKSTART_RECONNECT_NS  HPX_NS_PER_S
 #define QUICKSTART_CLOSE_NS      HPX_NS_PER_S
 #define QUICKSTART_PLAIN_SECONDS 10 /* without a terminal nobody can press q */
 #define QUICKSTART_URL_BYTES     64
+#define QUICKSTART_ATTEMPTS_MAX  5
 
 static const char quickstart_help[] =
     "usage: hpx quickstart [OPTIONS]\n\n"
@@ -62,8 +62,6 @@ typedef struct quickstart {
     hpx_handle *handle;
     feed feed;
     char url[QUICKSTART_URL_BYTES];
-    uint64_t lost_ns; /* when FEED_CLOSED was seen; 0: not */
-    bool has_failed;  /* it never connected: reported, give up */
 } quickstart;
 
 static void *quickstart_exchange_main(void *argument)
@@ -135,6 +133,8 @@ static hpx_status quickstart_connect(quickstart *q, hpx_error *error)
     config.resolve_count = 1;
     config.on_event = feed_on_event;
     config.user = &q->feed;
+    config.reconnect = true;
+    config.attempts_max = QUICKSTART_ATTEMPTS_MAX;
     return hpx_ws_connect(q->port, &config, &q->handle, NULL, error);
 }
 
@@ -170,33 +170,6 @@ static void quickstart_stop_client(quickstart *q)
     }
     hpx_engine_free(q->engine);
     hpx_tls_context_release(q->tls);
-}
-
-/* A lost connection is made again after a second; one that never was is reported. */
-static void quickstart_watch(quickstart *q, uint64_t now_ns)
-{
-    if (feed_get_state(&q->feed) != FEED_CLOSED) {
-        return;
-    }
-    if (atomic_load_explicit(&q->feed.connects, memory_order_relaxed) == 0) {
-        q->has_failed = true;
-        return;
-    }
-    if (q->lost_ns == 0) {
-        q->lost_ns = now_ns;
-    }
-    if (now_ns - q->lost_ns < QUICKSTART_RECONNECT_NS) {
-        return;
-    }
-    q->lost_ns = 0;
-    hpx_handle_release(q->handle);
-    q->handle = NULL;
-    feed_reconnecting(&q->feed);
-    hpx_error error = {0};
-    if (quickstart_connect(q, &error) != HPX_OK) {
-        q->feed.error = error;
-        q->has_failed = true;
-    }
 }
 
 /* Wait until `deadline_ns`, a key or a signal. True: the user wants the end. */
@@ -248,8 +221,7 @@ static void quickstart_loop(quickstart *q, view *v, tui *t)
         next_ns += step_ns;
         const bool is_asked = quickstart_wait(t, next_ns < end_ns ? next_ns : end_ns);
         const uint64_t now_ns = hpx_clock_now_ns();
-        quickstart_watch(q, now_ns);
-        if (q->has_failed || is_asked || !cli_flush()) {
+        if (is_asked || !cli_flush() || feed_get_state(&q->feed) == FEED_CLOSED) {
             return;
         }
         quickstart_show(v, t, now_ns);
@@ -281,7 +253,7 @@ static int quickstart_play(quickstart *q)
     }
     quickstart_loop(q, &v, &t);
     tui_close(&t);
-    if (q->has_failed) {
+    if (feed_get_state(&q->feed) == FEED_CLOSED) { /* the engine gave it up */
         cli_report(&q->feed.error);
         return CLI_EXIT_FAILED;
     }

@@ -26,8 +26,6 @@ typedef struct view {
     uint64_t sample_ns;
     uint64_t samples[VIEW_SAMPLES]; /* messages per second, oldest first */
     size_t sample_count;
-    bool was_live;
-    hpx_conn_info info; /* of the last connection seen live */
 } view;
 
 /* Take one sample. */

@@ -32,10 +32,6 @@ void view_sample(view *v, uint64_t now_ns)
     }
     v->sample_ns = now_ns;
     v->messages_last = messages;
-    if (feed_get_state(v->feed) == FEED_LIVE) {
-        v->info = v->feed->info;
-        v->was_live = true;
-    }
 }
 
 /* Mean of the last samples: one second of them on a terminal. */
@@ -89,22 +85,23 @@ static void view_latencies(text *out, const feed *f, int width)
 
 static uint64_t view_reconnects(const view *v)
 {
-    const uint64_t connects = view_load(&v->feed->connects);
-    return connects == 0 ? 0 : connects - 1;
+    const uint64_t epoch = feed_get_epoch(v->feed);
+    return epoch == 0 ? 0 : epoch - 1;
 }
 
 static void view_tls(const view *v, text *out)
 {
-    if (!v->was_live) {
+    if (feed_get_epoch(v->feed) == 0) {
         text_add(out, "not connected");
         return;
     }
+    const hpx_conn_info *info = &v->feed->info;
     text_addf(
         out,
         "%s %s, %s",
-        v->info.tls_version,
-        v->info.tls_cipher,
-        v->info.tls_verified ? "certificate verified" : "certificate NOT verified");
+        info->tls_version,
+        info->tls_cipher,
+        info->tls_verified ? "certificate verified" : "certificate NOT verified");
 }
 
 static void view_state(const view *v, text *out)
@@ -116,8 +113,11 @@ static void view_state(const view *v, text *out)
     case FEED_LIVE:
         text_add(out, TUI_GREEN "live" TUI_PLAIN);
         break;
-    case FEED_CLOSED:
+    case FEED_LOST:
         text_add(out, TUI_RED "lost, connecting again" TUI_PLAIN);
+        break;
+    case FEED_CLOSED:
+        text_add(out, TUI_RED "given up" TUI_PLAIN);
         break;
     }
 }
@@ -138,7 +138,7 @@ static void view_frame_head(const view *v, const tui *t, uint64_t now_ns, text *
     text_addf(
         out,
         "  epoch %llu, %llu reconnects, %llu:%02llu",
-        (unsigned long long)view_load(&v->feed->connects),
+        (unsigned long long)feed_get_epoch(v->feed),
         (unsigned long long)view_reconnects(v),
         (unsigned long long)seconds / 60,
         (unsigned long long)seconds % 60);
@@ -233,7 +233,7 @@ bool view_summary(const view *v, uint64_t now_ns, text *out)
     text_addf(
         out,
         "\n              epoch %llu, %llu reconnects",
-        (unsigned long long)view_load(&v->feed->connects),
+        (unsigned long long)feed_get_epoch(v->feed),
         (unsigned long long)view_reconnects(v));
     view_summary_messages(v, now_ns - v->start_ns, out);
     text_add(

@@ -96,6 +96,7 @@ static bool testee_connect(testee *t, testee_run *run, const char *path)
     config.user = run;
     config.message_bytes_max = TESTEE_MESSAGE_BYTES;
     config.send_queue_bytes_max = 2 * TESTEE_MESSAGE_BYTES;
+    config.ping_interval_ns = HPX_NEVER; /* only the case's own frames */
     config.receive_mode = t->hot ? HPX_RECEIVE_HOT : HPX_RECEIVE_MULTISHOT;
     hpx_error error = {0};
     hpx_conn *conn = NULL;

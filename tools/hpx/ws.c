@@ -203,6 +203,7 @@ static void ws_on_event(ws_client *client, const hpx_event *event)
         ws_on_closed(client, event->error);
         break;
     case HPX_EVENT_DISCONNECTED:
+        client->missed += event->missed;
         break; /* CLOSED follows with the same cause */
     }
 }
