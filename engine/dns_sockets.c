@@ -178,6 +178,11 @@ static void sockets_state(void *user, ares_socket_t fd, int readable, int writab
     HPX_ASSERT(entry != NULL);
     entry->wanted = readable != 0 || writable != 0;
     entry->wants_write = writable != 0;
+    if (entry->wants_write && entry->writable) {
+        /* There is room already: no edge will tell. This may happen in the middle of a pump that
+         * has passed this entry. */
+        sockets->backlog = true;
+    }
     if (entry->wanted && !entry->polled) {
         sockets_arm(sockets, entry);
     }
