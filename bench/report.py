@@ -92,11 +92,13 @@ def slots_table(runs):
     lines = ["| receive slot | echo p50 µs | flood, spinning: M/s | flood, sleeping: M/s "
              "| flood, sleeping: CPU ns |", "|---:|---:|---:|---:|---:|"]
     for size in sizes:
-        lines.append(
-            f"| {size // 1024} KiB | {median(runs, ('slots', f'echo_multishot:{size}'), 'p50_ns') / 1e3:.2f} "
-            f"| {median(runs, ('slots', f'flood_multishot:{size}'), 'msgs_per_s') / 1e6:.2f} "
-            f"| {median(runs, ('slots', f'flood_sleep:{size}'), 'msgs_per_s') / 1e6:.2f} "
-            f"| {median(runs, ('slots', f'flood_sleep:{size}'), 'cpu_ns_per_msg'):.0f} |")
+        def of(variant, counter):
+            return median(runs, ("slots", f"{variant}:{size}"), counter)
+
+        lines.append(f"| {size // 1024} KiB | {of('echo_multishot', 'p50_ns') / 1e3:.2f} "
+                     f"| {of('flood_multishot', 'msgs_per_s') / 1e6:.2f} "
+                     f"| {of('flood_sleep', 'msgs_per_s') / 1e6:.2f} "
+                     f"| {of('flood_sleep', 'cpu_ns_per_msg'):.0f} |")
     return lines
 
 

@@ -10,9 +10,13 @@
  * DISCONNECTED, CLOSED; the ring holds many times that. */
 #define CHANNEL_LIFECYCLE_BYTES (16u << 10)
 
-hpx_status hpxi_channel_new(hpxi_channel **out, hpxi_port_core *port, bool has_stream,
-                            uint32_t ring_bytes, uint64_t large_bytes_max,
-                            const hpx_allocator *allocator)
+hpx_status hpxi_channel_new(
+    hpxi_channel **out,
+    hpxi_port_core *port,
+    bool has_stream,
+    uint32_t ring_bytes,
+    uint64_t large_bytes_max,
+    const hpx_allocator *allocator)
 {
     *out = NULL;
     hpxi_channel *channel = hpxi_alloc_zero(allocator, sizeof(*channel), _Alignof(hpxi_channel));
@@ -60,13 +64,13 @@ static void channel_drain(hpxi_channel *channel)
 
 void hpxi_channel_release(hpxi_channel *channel)
 {
-    if (channel == NULL
-        || atomic_fetch_sub_explicit(&channel->shared.refs, 1, memory_order_acq_rel) != 1) {
+    if (channel == NULL ||
+        atomic_fetch_sub_explicit(&channel->shared.refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     if (channel->has_stream) {
-        hpxi_free(channel->allocator, channel->consumer.held_block,
-                  channel->consumer.held_block_size);
+        hpxi_free(
+            channel->allocator, channel->consumer.held_block, channel->consumer.held_block_size);
         if (channel->consumer.held == &channel->messages && channel->consumer.held_block != NULL) {
             hpxi_spsc_release(&channel->messages); /* its block was just freed */
         }
@@ -80,13 +84,13 @@ void hpxi_channel_release(hpxi_channel *channel)
 
 static bool channel_is_wanted(const hpxi_channel *channel)
 {
-    return channel->has_stream
-           && atomic_load_explicit(&channel->shared.abandoned, memory_order_relaxed) == 0;
+    return channel->has_stream &&
+           atomic_load_explicit(&channel->shared.abandoned, memory_order_relaxed) == 0;
 }
 
 /* A message too large for the ring: an owned block goes through it instead. */
-static bool channel_block(hpxi_channel *channel, const hpx_event *event,
-                          const hpxi_message_head *head)
+static bool
+channel_block(hpxi_channel *channel, const hpx_event *event, const hpxi_message_head *head)
 {
     /* Partner: the port subtracts with release after freeing; only the sum matters. */
     const uint64_t outstanding =
@@ -94,10 +98,10 @@ static bool channel_block(hpxi_channel *channel, const hpx_event *event,
     if (outstanding + event->payload.size > channel->large_bytes_max) {
         return false;
     }
-    const uint32_t type = event->message_kind == HPX_MESSAGE_TEXT ? HPXI_RECORD_TEXT_BLOCK
-                                                                  : HPXI_RECORD_BINARY_BLOCK;
-    hpxi_record *record = hpxi_spsc_claim(&channel->messages, type, sizeof(hpxi_block_record),
-                                          channel->shard.next_sequence);
+    const uint32_t type =
+        event->message_kind == HPX_MESSAGE_TEXT ? HPXI_RECORD_TEXT_BLOCK : HPXI_RECORD_BINARY_BLOCK;
+    hpxi_record *record = hpxi_spsc_claim(
+        &channel->messages, type, sizeof(hpxi_block_record), channel->shard.next_sequence);
     if (record == NULL) {
         return false;
     }
@@ -109,13 +113,13 @@ static bool channel_block(hpxi_channel *channel, const hpx_event *event,
     const hpxi_block_record block = {.head = *head, .data = data, .size = event->payload.size};
     memcpy(record->payload, &block, sizeof(block));
     hpxi_spsc_commit(&channel->messages);
-    atomic_fetch_add_explicit(&channel->shared.large_bytes, event->payload.size,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(
+        &channel->shared.large_bytes, event->payload.size, memory_order_relaxed);
     return true;
 }
 
-static bool channel_inline(hpxi_channel *channel, const hpx_event *event,
-                           const hpxi_message_head *head)
+static bool
+channel_inline(hpxi_channel *channel, const hpx_event *event, const hpxi_message_head *head)
 {
     const uint32_t type =
         event->message_kind == HPX_MESSAGE_TEXT ? HPXI_RECORD_TEXT : HPXI_RECORD_BINARY;
@@ -155,8 +159,8 @@ bool hpxi_channel_message(hpxi_channel *channel, const hpx_event *event)
 
 /* One attempt's events (CONNECTED, DISCONNECTED) and CLOSED, with padding at the wrap. */
 #define CHANNEL_ATTEMPT_BYTES                                                                      \
-    (2 * (sizeof(hpx_conn_info) + 2 * sizeof(hpx_error)                                            \
-          + 4 * (sizeof(hpxi_record) + sizeof(hpxi_lifecycle) + HPXI_SPSC_ALIGN)))
+    (2 * (sizeof(hpx_conn_info) + 2 * sizeof(hpx_error) +                                          \
+          4 * (sizeof(hpxi_record) + sizeof(hpxi_lifecycle) + HPXI_SPSC_ALIGN)))
 
 bool hpxi_channel_has_room(const hpxi_channel *channel)
 {
@@ -213,9 +217,11 @@ void hpxi_channel_event(hpxi_channel *channel, const hpx_event *event)
         head.missed = channel->shard.missed;
         channel->shard.missed = 0;
     }
-    hpxi_record *record =
-        hpxi_spsc_claim(&channel->lifecycle, type, (uint32_t)sizeof(head) + body_bytes,
-                        channel->shard.next_sequence);
+    hpxi_record *record = hpxi_spsc_claim(
+        &channel->lifecycle,
+        type,
+        (uint32_t)sizeof(head) + body_bytes,
+        channel->shard.next_sequence);
     HPX_ASSERT(record != NULL);
     memcpy(record->payload, &head, sizeof(head));
     if (body_bytes != 0) {
@@ -265,8 +271,8 @@ static void consumer_lifecycle(hpxi_channel *channel, hpxi_record *record, hpx_e
         break;
     default:
         HPX_ASSERT(record->type == HPXI_RECORD_DISCONNECTED || record->type == HPXI_RECORD_CLOSED);
-        event->kind = record->type == HPXI_RECORD_CLOSED ? HPX_EVENT_CLOSED
-                                                         : HPX_EVENT_DISCONNECTED;
+        event->kind =
+            record->type == HPXI_RECORD_CLOSED ? HPX_EVENT_CLOSED : HPX_EVENT_DISCONNECTED;
         event->error = body;
         channel->consumer.closed_taken = event->kind == HPX_EVENT_CLOSED;
         break;
@@ -277,8 +283,7 @@ static void consumer_message(hpxi_channel *channel, hpxi_record *record, hpx_eve
 {
     hpxi_message_head head;
     memcpy(&head, record->payload, sizeof(head));
-    const bool text =
-        record->type == HPXI_RECORD_TEXT || record->type == HPXI_RECORD_TEXT_BLOCK;
+    const bool text = record->type == HPXI_RECORD_TEXT || record->type == HPXI_RECORD_TEXT_BLOCK;
     *event = (hpx_event){
         .kind = HPX_EVENT_MESSAGE,
         .message_kind = text ? HPX_MESSAGE_TEXT : HPX_MESSAGE_BINARY,
@@ -320,9 +325,8 @@ int hpxi_channel_next(hpxi_channel *channel, hpx_event *event)
 
 bool hpxi_channel_is_empty_sc(hpxi_channel *channel)
 {
-    return channel->consumer.closed_taken
-           || (hpxi_spsc_is_empty_sc(&channel->messages)
-               && hpxi_spsc_is_empty_sc(&channel->lifecycle));
+    return channel->consumer.closed_taken || (hpxi_spsc_is_empty_sc(&channel->messages) &&
+                                              hpxi_spsc_is_empty_sc(&channel->lifecycle));
 }
 
 void hpxi_channel_abandon(hpxi_channel *channel)

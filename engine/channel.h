@@ -24,9 +24,9 @@ typedef struct hpxi_port_core hpxi_port_core; /* port.h */
 enum {
     HPXI_RECORD_TEXT = 1,
     HPXI_RECORD_BINARY = 2,
-    HPXI_RECORD_TEXT_BLOCK = 3,   /* payload is a hpxi_block_record */
+    HPXI_RECORD_TEXT_BLOCK = 3, /* payload is a hpxi_block_record */
     HPXI_RECORD_BINARY_BLOCK = 4,
-    HPXI_RECORD_CONNECTED = 5,    /* hpxi_lifecycle + hpx_conn_info */
+    HPXI_RECORD_CONNECTED = 5, /* hpxi_lifecycle + hpx_conn_info */
     HPXI_RECORD_WRITABLE = 6,
     HPXI_RECORD_DISCONNECTED = 7, /* hpxi_lifecycle + hpx_error */
     HPXI_RECORD_CLOSED = 8,       /* hpxi_lifecycle + hpx_error */
@@ -89,9 +89,13 @@ typedef struct hpxi_channel {
 } hpxi_channel;
 
 /* References: 1. Rings only if has_stream. HPX_OK, HPX_E_NO_MEMORY. */
-hpx_status hpxi_channel_new(hpxi_channel **out, hpxi_port_core *port, bool has_stream,
-                            uint32_t ring_bytes, uint64_t large_bytes_max,
-                            const hpx_allocator *allocator);
+hpx_status hpxi_channel_new(
+    hpxi_channel **out,
+    hpxi_port_core *port,
+    bool has_stream,
+    uint32_t ring_bytes,
+    uint64_t large_bytes_max,
+    const hpx_allocator *allocator);
 void hpxi_channel_retain(hpxi_channel *channel);
 void hpxi_channel_release(hpxi_channel *channel);
 

@@ -24,8 +24,9 @@ static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns);
 void hpxi_conn_set_state(hpx_conn *conn, hpx_conn_state state)
 {
     /* Forward, but for a new attempt. */
-    HPX_ASSERT(state > conn->state || conn->state == HPX_CONN_BACKING_OFF
-               || state == HPX_CONN_BACKING_OFF);
+    HPX_ASSERT(
+        state > conn->state || conn->state == HPX_CONN_BACKING_OFF ||
+        state == HPX_CONN_BACKING_OFF);
     HPX_ASSERT(conn->state != HPX_CONN_CLOSED);
     conn->state = state;
     if (conn->channel != NULL) {
@@ -46,8 +47,8 @@ static uint64_t conn_lap(hpx_conn *conn)
 
 static void conn_set_deadline(hpx_conn *conn, uint64_t timeout_ns)
 {
-    hpxi_wheel_set(&conn->shard->owner.wheel, &conn->deadline,
-                   conn->shard->owner.now_ns + timeout_ns);
+    hpxi_wheel_set(
+        &conn->shard->owner.wheel, &conn->deadline, conn->shard->owner.now_ns + timeout_ns);
 }
 
 /* ---- What a connection is made of ------------------------------------------------------------ */
@@ -61,8 +62,8 @@ static void conn_link(hpx_conn *conn)
     }
     shard->owner.conns = conn;
     shard->owner.conn_count++;
-    atomic_store_explicit(&shard->counters.connections, shard->owner.conn_count,
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &shard->counters.connections, shard->owner.conn_count, memory_order_relaxed);
 }
 
 static hpx_conn *conn_new(hpx_shard *shard, hpxi_ws_role role)
@@ -87,8 +88,12 @@ static hpx_conn *conn_new(hpx_shard *shard, hpxi_ws_role role)
 }
 
 /* Decoder and head reader with the limits of the spec or the listener. */
-static void conn_init_codec(hpx_conn *conn, uint64_t message_bytes_max, uint32_t fragments_max,
-                            uint32_t head_bytes_max, uint32_t head_fields_max)
+static void conn_init_codec(
+    hpx_conn *conn,
+    uint64_t message_bytes_max,
+    uint32_t fragments_max,
+    uint32_t head_bytes_max,
+    uint32_t head_fields_max)
 {
     const hpxi_ws_limits limits = {
         .message_bytes_max = message_bytes_max,
@@ -96,15 +101,19 @@ static void conn_init_codec(hpx_conn *conn, uint64_t message_bytes_max, uint32_t
         .fragments_max = fragments_max,
     };
     hpxi_ws_decoder_init(&conn->decoder, conn->role, &limits, conn->shard->allocator);
-    hpxi_ws_head_init(&conn->head, conn->role, head_bytes_max, head_fields_max,
-                      conn->shard->allocator);
+    hpxi_ws_head_init(
+        &conn->head, conn->role, head_bytes_max, head_fields_max, conn->shard->allocator);
 }
 
 static void conn_init_client_codec(hpx_conn *conn)
 {
     const hpx_ws_config *config = &conn->spec->config;
-    conn_init_codec(conn, config->message_bytes_max, config->fragments_max,
-                    config->upgrade_bytes_max, config->upgrade_headers_max);
+    conn_init_codec(
+        conn,
+        config->message_bytes_max,
+        config->fragments_max,
+        config->upgrade_bytes_max,
+        config->upgrade_headers_max);
 }
 
 void hpxi_conn_renew(hpx_conn *conn)
@@ -157,12 +166,17 @@ hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *
     conn->close_timeout_ns = spec->config.close_timeout_ns;
     conn->info.is_tls = spec->url.is_tls;
     conn_init_client_codec(conn);
-    hpxi_dial_init(&conn->dial, &conn_dial_ops, conn, &shard->owner.socks, &shard->owner.wheel,
-                   &shard->owner.now_ns);
+    hpxi_dial_init(
+        &conn->dial,
+        &conn_dial_ops,
+        conn,
+        &shard->owner.socks,
+        &shard->owner.wheel,
+        &shard->owner.now_ns);
     return conn;
 }
 
-/* ---- IDLE -> RESOLVING -> CONNECTING ---------------------------------------------------------- */
+/* ---- IDLE -> RESOLVING -> CONNECTING --------------------------------------------------------- */
 
 void hpxi_conn_start(hpx_conn *conn)
 {
@@ -198,7 +212,7 @@ static void conn_on_dial_failed(hpxi_dial *dial, const hpx_error *error)
     hpxi_conn_fail(conn, error);
 }
 
-/* ---- The socket is there: CONNECTING -> TLS_HANDSHAKE or UPGRADING ----------------------------- */
+/* ---- The socket is there: CONNECTING -> TLS_HANDSHAKE or UPGRADING --------------------------- */
 
 static void conn_use_socket(hpx_conn *conn, hpxi_sock *sock)
 {
@@ -329,10 +343,19 @@ void hpxi_conn_accept(hpx_listener *listener, int fd)
     conn->send_queue_bytes_max = listener->config.send_queue_bytes_max;
     conn->close_timeout_ns = listener->config.close_timeout_ns;
     conn->info.is_tls = listener->config.tls != NULL;
-    conn_init_codec(conn, listener->config.message_bytes_max, listener->config.fragments_max,
-                    listener->config.upgrade_bytes_max, listener->config.upgrade_headers_max);
-    hpxi_dial_init(&conn->dial, &conn_dial_ops, conn, &shard->owner.socks, &shard->owner.wheel,
-                   &shard->owner.now_ns);
+    conn_init_codec(
+        conn,
+        listener->config.message_bytes_max,
+        listener->config.fragments_max,
+        listener->config.upgrade_bytes_max,
+        listener->config.upgrade_headers_max);
+    hpxi_dial_init(
+        &conn->dial,
+        &conn_dial_ops,
+        conn,
+        &shard->owner.socks,
+        &shard->owner.wheel,
+        &shard->owner.now_ns);
     (void)hpxi_net_tcp_tune(fd, 0);
     hpxi_sock *sock = NULL;
     const hpx_status status =
@@ -351,7 +374,7 @@ void hpxi_conn_accept(hpx_listener *listener, int fd)
     conn_begin_tls(conn, &config);
 }
 
-/* ---- TLS_HANDSHAKE -> UPGRADING -> READY ------------------------------------------------------- */
+/* ---- TLS_HANDSHAKE -> UPGRADING -> READY ----------------------------------------------------- */
 
 bool hpxi_conn_on_handshake(hpx_conn *conn, uint8_t **data, size_t *size)
 {
@@ -396,16 +419,17 @@ static void conn_on_answer(hpx_conn *conn)
         hpxi_conn_fail(conn, &error);
         return;
     }
-    (void)snprintf(conn->info.subprotocol, sizeof(conn->info.subprotocol), "%s",
-                   answer.subprotocol);
+    (void)snprintf(
+        conn->info.subprotocol, sizeof(conn->info.subprotocol), "%s", answer.subprotocol);
     conn_become_ready(conn);
 }
 
 static void conn_refuse(hpx_conn *conn, uint32_t http_status)
 {
-    conn->error = (hpx_error){.status = HPX_E_HTTP_MALFORMED,
-                              .stage = HPX_STAGE_UPGRADE,
-                              .http_status = (int32_t)http_status};
+    conn->error = (hpx_error){
+        .status = HPX_E_HTTP_MALFORMED,
+        .stage = HPX_STAGE_UPGRADE,
+        .http_status = (int32_t)http_status};
     conn->discard = true;
     const hpx_status status = hpxi_ws_refusal_write(hpxi_conn_out(conn), http_status);
     hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
@@ -421,8 +445,8 @@ static void conn_on_offer(hpx_conn *conn)
     hpx_error error = {0};
     hpxi_ws_offer offer;
     const hpx_listen_config *config = &conn->listener->config;
-    const uint32_t http_status = hpxi_ws_offer_check(&conn->head, config->subprotocols,
-                                                     config->subprotocol_count, &offer, &error);
+    const uint32_t http_status = hpxi_ws_offer_check(
+        &conn->head, config->subprotocols, config->subprotocol_count, &offer, &error);
     if (http_status != 101) {
         conn_refuse(conn, http_status);
         return;
@@ -432,8 +456,11 @@ static void conn_on_offer(hpx_conn *conn)
         return;
     }
     hpxi_conn_mark(conn);
-    (void)snprintf(conn->info.subprotocol, sizeof(conn->info.subprotocol), "%s",
-                   offer.subprotocol != NULL ? offer.subprotocol : "");
+    (void)snprintf(
+        conn->info.subprotocol,
+        sizeof(conn->info.subprotocol),
+        "%s",
+        offer.subprotocol != NULL ? offer.subprotocol : "");
     (void)snprintf(conn->info.target, sizeof(conn->info.target), "%s", offer.target);
     conn_become_ready(conn);
 }
@@ -464,7 +491,7 @@ void hpxi_conn_on_head(hpx_conn *conn, uint8_t **data, size_t *size)
     }
 }
 
-/* ---- Deadlines --------------------------------------------------------------------------------- */
+/* ---- Deadlines ------------------------------------------------------------------------------- */
 
 static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns)
 {
@@ -472,12 +499,15 @@ static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns)
     hpx_conn *conn = CONN_OF(timer, deadline);
     switch (conn->state) {
     case HPX_CONN_TLS_HANDSHAKE:
-        hpxi_conn_fail_with(conn, HPX_E_TLS_TIMEOUT, HPX_STAGE_TLS,
-                            "the TLS handshake was not finished in time");
+        hpxi_conn_fail_with(
+            conn, HPX_E_TLS_TIMEOUT, HPX_STAGE_TLS, "the TLS handshake was not finished in time");
         return;
     case HPX_CONN_UPGRADING:
-        hpxi_conn_fail_with(conn, HPX_E_UPGRADE_TIMEOUT, HPX_STAGE_UPGRADE,
-                            "the server did not answer the WebSocket upgrade in time");
+        hpxi_conn_fail_with(
+            conn,
+            HPX_E_UPGRADE_TIMEOUT,
+            HPX_STAGE_UPGRADE,
+            "the server did not answer the WebSocket upgrade in time");
         return;
     case HPX_CONN_CLOSING:
         hpxi_conn_close_timeout(conn);

@@ -32,10 +32,10 @@ struct hpx_conn {
     hpx_shard *shard;
     hpx_conn_state state;
     hpxi_ws_role role;
-    hpx_event_fn on_event;  /* inline delivery, or NULL */
+    hpx_event_fn on_event; /* inline delivery, or NULL */
     void *user;
-    hpxi_channel *channel;  /* port delivery and handle, or NULL; a reference */
-    hpxi_link *link;        /* of its handle, or NULL once released */
+    hpxi_channel *channel; /* port delivery and handle, or NULL; a reference */
+    hpxi_link *link;       /* of its handle, or NULL once released */
     uint32_t handle_slot;
 
     /* Configuration: the client's spec, or the listener's settings copied at accept. */
@@ -61,27 +61,27 @@ struct hpx_conn {
     bool want_writable; /* a send was refused: WRITABLE is owed when drained */
 
     /* The way down. */
-    bool terminal;           /* no further attempt: the app closed, or the engine stops */
+    bool terminal; /* no further attempt: the app closed, or the engine stops */
     bool close_sent;
     bool close_received;
-    bool finish;             /* FIN after everything queued went out */
-    bool discard;            /* received bytes are of no interest any more */
-    bool announced;          /* CONNECTED was delivered */
+    bool finish;    /* FIN after everything queued went out */
+    bool discard;   /* received bytes are of no interest any more */
+    bool announced; /* CONNECTED was delivered */
     bool owes_disconnected;
     bool told_disconnected;
-    hpx_error error;         /* why it ended */
+    hpx_error error; /* why it ended */
 
     /* The next attempt. */
-    hpxi_timer backoff;      /* in BACKING_OFF: until it may begin */
+    hpxi_timer backoff; /* in BACKING_OFF: until it may begin */
     bool backoff_over;
-    uint32_t failures;       /* attempts in a row that did not become stable */
-    uint64_t ready_ns;       /* when READY began; 0: this attempt did not get there */
+    uint32_t failures; /* attempts in a row that did not become stable */
+    uint64_t ready_ns; /* when READY began; 0: this attempt did not get there */
 
     /* Heartbeat and watchdog. */
     hpxi_timer heartbeat;
     hpxi_timer watchdog;
-    uint64_t ping_ns;        /* when the ping without an answer was sent; 0: none is out */
-    uint64_t message_ns;     /* when the last message came */
+    uint64_t ping_ns;    /* when the ping without an answer was sent; 0: none is out */
+    uint64_t message_ns; /* when the last message came */
 
     hpx_conn_info info;
 

@@ -16,14 +16,17 @@ static void api_refresh_clock(hpx_shard *shard)
     }
 }
 
-hpx_status hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out,
-                             hpx_error *error)
+hpx_status
+hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out, hpx_error *error)
 {
     *out = NULL;
     if (!hpxi_shard_is_owner(shard)) {
-        return hpxi_error_set(error, HPX_E_THREAD, HPX_STAGE_CONFIG,
-                              "hpx_shard_connect is for the shard's own thread; use "
-                              "hpx_ws_connect on a port");
+        return hpxi_error_set(
+            error,
+            HPX_E_THREAD,
+            HPX_STAGE_CONFIG,
+            "hpx_shard_connect is for the shard's own thread; use "
+            "hpx_ws_connect on a port");
     }
     if (shard->owner.phase != HPXI_SHARD_RUNNING) {
         return hpxi_error_set(error, HPX_E_STATE, HPX_STAGE_CONFIG, "the shard is stopping");
@@ -36,9 +39,13 @@ hpx_status hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_
     if (spec->config.on_event == NULL) {
         status = hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "on_event is NULL");
     } else if (spec->config.shard != HPX_SHARD_BY_HASH && spec->config.shard != shard->index) {
-        status = hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                                "shard is %u, but this is shard %u", spec->config.shard,
-                                shard->index);
+        status = hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "shard is %u, but this is shard %u",
+            spec->config.shard,
+            shard->index);
     } else if (spec->url.is_tls && spec->tls == NULL) {
         status = hpxi_engine_default_tls(shard->engine, &spec->tls, error);
     }
@@ -78,8 +85,8 @@ hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
 {
     HPXI_ASSERT_OWNER(conn->shard);
     const uint16_t sent = code == 0 ? 1000 : code;
-    if (!hpxi_ws_close_code_is_valid(sent) || reason.size > HPXI_WS_CLOSE_REASON_MAX
-        || !hpxi_utf8_check(reason.data, reason.size)) {
+    if (!hpxi_ws_close_code_is_valid(sent) || reason.size > HPXI_WS_CLOSE_REASON_MAX ||
+        !hpxi_utf8_check(reason.data, reason.size)) {
         return HPX_E_INVALID;
     }
     api_refresh_clock(conn->shard);

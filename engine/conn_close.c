@@ -74,8 +74,10 @@ static void conn_begin_closing(hpx_conn *conn)
 {
     hpxi_conn_heartbeat_stop(conn);
     hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
-    hpxi_wheel_set(&conn->shard->owner.wheel, &conn->deadline,
-                   conn->shard->owner.now_ns + conn->close_timeout_ns);
+    hpxi_wheel_set(
+        &conn->shard->owner.wheel,
+        &conn->deadline,
+        conn->shard->owner.now_ns + conn->close_timeout_ns);
 }
 
 static void conn_send_close(hpx_conn *conn, uint16_t code, hpx_span reason)
@@ -139,8 +141,8 @@ void hpxi_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
     case HPX_CONN_CONNECTING:
     case HPX_CONN_TLS_HANDSHAKE:
     case HPX_CONN_UPGRADING:
-        hpxi_conn_fail_with(conn, HPX_E_ABORTED, HPX_STAGE_CLOSE,
-                            "closed by the application before it was ready");
+        hpxi_conn_fail_with(
+            conn, HPX_E_ABORTED, HPX_STAGE_CLOSE, "closed by the application before it was ready");
         return;
     case HPX_CONN_READY:
         (void)hpxi_error_set(&conn->error, HPX_OK, HPX_STAGE_CLOSE, "closed by the application");
@@ -162,10 +164,14 @@ void hpxi_conn_reconnect(hpx_conn *conn, hpx_span reason)
 {
     HPX_ASSERT(conn->spec != NULL && conn->spec->config.reconnect);
     hpx_error error;
-    (void)hpxi_error_set(&error, HPX_E_RECONNECT, HPX_STAGE_CLOSE,
-                         "the application asked for a new connection%s%.*s",
-                         reason.size != 0 ? ": " : "", (int)reason.size,
-                         reason.size != 0 ? (const char *)reason.data : "");
+    (void)hpxi_error_set(
+        &error,
+        HPX_E_RECONNECT,
+        HPX_STAGE_CLOSE,
+        "the application asked for a new connection%s%.*s",
+        reason.size != 0 ? ": " : "",
+        (int)reason.size,
+        reason.size != 0 ? (const char *)reason.data : "");
     switch (conn->state) {
     case HPX_CONN_IDLE:
     case HPX_CONN_RESOLVING:
@@ -199,10 +205,15 @@ void hpxi_conn_peer_close(hpx_conn *conn, uint16_t code, hpx_span reason)
     HPX_ASSERT(!conn->close_received);
     conn->close_received = true;
     if (conn->state == HPX_CONN_READY) {
-        (void)hpxi_error_set(&conn->error, HPX_E_WS_CLOSED, HPX_STAGE_READY,
-                             "the peer closed with %u%s%.*s", code, reason.size != 0 ? ": " : "",
-                             (int)reason.size,
-                             reason.size != 0 ? (const char *)reason.data : "");
+        (void)hpxi_error_set(
+            &conn->error,
+            HPX_E_WS_CLOSED,
+            HPX_STAGE_READY,
+            "the peer closed with %u%s%.*s",
+            code,
+            reason.size != 0 ? ": " : "",
+            (int)reason.size,
+            reason.size != 0 ? (const char *)reason.data : "");
         conn_begin_closing(conn);
         conn_send_close(conn, code, (hpx_span){0}); /* RFC 6455 5.5.1: echo the code */
         conn->owes_disconnected = true;
@@ -217,8 +228,10 @@ void hpxi_conn_close_timeout(hpx_conn *conn)
     HPX_ASSERT(conn->state == HPX_CONN_CLOSING);
     if (conn->error.status == HPX_OK && !conn->close_received) {
         conn->error.status = HPX_E_CLOSE_TIMEOUT;
-        (void)snprintf(conn->error.detail, sizeof(conn->error.detail),
-                       "the peer did not answer our CLOSE frame in time");
+        (void)snprintf(
+            conn->error.detail,
+            sizeof(conn->error.detail),
+            "the peer did not answer our CLOSE frame in time");
     }
     conn_drop(conn);
 }
@@ -231,13 +244,16 @@ void hpxi_conn_abort(hpx_conn *conn)
         hpxi_sock_abort(conn->sock);
     }
     if (conn->error.status == HPX_OK) {
-        (void)hpxi_error_set(&conn->error, HPX_E_ABORTED, HPX_STAGE_CLOSE,
-                             "the engine stopped before the closing handshake was over");
+        (void)hpxi_error_set(
+            &conn->error,
+            HPX_E_ABORTED,
+            HPX_STAGE_CLOSE,
+            "the engine stopped before the closing handshake was over");
     }
     conn_drop(conn);
 }
 
-/* ---- Terminal events ---------------------------------------------------------------------------- */
+/* ---- Terminal events ------------------------------------------------------------------------- */
 
 static void conn_unlink(hpx_conn *conn)
 {
@@ -258,8 +274,8 @@ static void conn_unlink(hpx_conn *conn)
         }
     }
     shard->owner.conn_count--;
-    atomic_store_explicit(&shard->counters.connections, shard->owner.conn_count,
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &shard->counters.connections, shard->owner.conn_count, memory_order_relaxed);
 }
 
 static void conn_free(hpx_conn *conn)

@@ -25,14 +25,17 @@ static void heartbeat_on_timer(hpxi_timer *timer, uint64_t now_ns)
     hpx_conn *conn = CONN_OF(timer, heartbeat);
     HPX_ASSERT(conn->state == HPX_CONN_READY);
     if (conn->ping_ns != 0) {
-        hpxi_conn_fail_with(conn, HPX_E_PONG_TIMEOUT, HPX_STAGE_READY,
-                            "the peer did not answer our ping within pong_timeout_ns");
+        hpxi_conn_fail_with(
+            conn,
+            HPX_E_PONG_TIMEOUT,
+            HPX_STAGE_READY,
+            "the peer did not answer our ping within pong_timeout_ns");
         return;
     }
     /* The payload names the ping: a pong of an earlier one, or unasked, counts for nothing. */
     conn->ping_ns = now_ns;
-    (void)hpxi_conn_control(conn, HPXI_WS_PING, (const uint8_t *)&conn->ping_ns,
-                            sizeof(conn->ping_ns));
+    (void)hpxi_conn_control(
+        conn, HPXI_WS_PING, (const uint8_t *)&conn->ping_ns, sizeof(conn->ping_ns));
     heartbeat_set(conn, conn->spec->config.pong_timeout_ns);
 }
 
@@ -42,8 +45,11 @@ static void watchdog_on_timer(hpxi_timer *timer, uint64_t now_ns)
     HPX_ASSERT(conn->state == HPX_CONN_READY);
     const uint64_t limit_ns = conn->spec->config.inbound_idle_timeout_ns;
     if (now_ns - conn->message_ns >= limit_ns) {
-        hpxi_conn_fail_with(conn, HPX_E_INBOUND_IDLE, HPX_STAGE_READY,
-                            "no message arrived within inbound_idle_timeout_ns");
+        hpxi_conn_fail_with(
+            conn,
+            HPX_E_INBOUND_IDLE,
+            HPX_STAGE_READY,
+            "no message arrived within inbound_idle_timeout_ns");
         return;
     }
     hpxi_wheel_set(&conn->shard->owner.wheel, &conn->watchdog, conn->message_ns + limit_ns);
@@ -67,8 +73,10 @@ void hpxi_conn_heartbeat_start(hpx_conn *conn)
         heartbeat_set(conn, config->ping_interval_ns);
     }
     if (config->inbound_idle_timeout_ns != 0 && config->inbound_idle_timeout_ns != HPX_NEVER) {
-        hpxi_wheel_set(&conn->shard->owner.wheel, &conn->watchdog,
-                       conn->message_ns + config->inbound_idle_timeout_ns);
+        hpxi_wheel_set(
+            &conn->shard->owner.wheel,
+            &conn->watchdog,
+            conn->message_ns + config->inbound_idle_timeout_ns);
     }
 }
 
@@ -80,8 +88,8 @@ void hpxi_conn_heartbeat_stop(hpx_conn *conn)
 
 void hpxi_conn_heartbeat_pong(hpx_conn *conn, const uint8_t *payload, size_t size)
 {
-    if (conn->ping_ns == 0 || conn->state != HPX_CONN_READY || size != sizeof(conn->ping_ns)
-        || memcmp(payload, &conn->ping_ns, size) != 0) {
+    if (conn->ping_ns == 0 || conn->state != HPX_CONN_READY || size != sizeof(conn->ping_ns) ||
+        memcmp(payload, &conn->ping_ns, size) != 0) {
         return;
     }
     conn->info.rtt_ns = conn->shard->owner.now_ns - conn->ping_ns;

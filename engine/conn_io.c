@@ -15,7 +15,7 @@
 #define CONN_ENCRYPT_BYTES (64u << 10)
 #define CONN_CIPHER_QUEUED (512u << 10)
 
-/* ---- Events ----------------------------------------------------------------------------------- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 void hpxi_conn_deliver(hpx_conn *conn, const hpx_event *event)
 {
@@ -35,7 +35,7 @@ void hpxi_conn_deliver(hpx_conn *conn, const hpx_event *event)
     hpxi_shard_mark_publish(conn->shard, conn->channel);
 }
 
-/* ---- Bytes in ---------------------------------------------------------------------------------- */
+/* ---- Bytes in -------------------------------------------------------------------------------- */
 
 static void conn_on_control(hpx_conn *conn, const hpxi_ws_message *message)
 {
@@ -50,8 +50,8 @@ static void conn_on_control(hpx_conn *conn, const hpxi_ws_message *message)
         hpxi_conn_heartbeat_pong(conn, message->data, message->size);
         return;
     case HPXI_WS_CLOSE:
-        hpxi_conn_peer_close(conn, message->close_code,
-                             (hpx_span){.data = message->data, .size = message->size});
+        hpxi_conn_peer_close(
+            conn, message->close_code, (hpx_span){.data = message->data, .size = message->size});
         return;
     case HPXI_WS_CONTINUATION:
     case HPXI_WS_TEXT:
@@ -91,8 +91,7 @@ static void conn_on_frames(hpx_conn *conn, uint8_t *data, size_t size)
         hpxi_count(&conn->shard->counters.messages_received, delivered);
     }
     if (HPXI_UNLIKELY(status < 0 && status != HPX_E_PARTIAL) && !conn->discard) {
-        hpxi_conn_violation(conn, status, conn->decoder.failure_code,
-                            conn->decoder.failure_detail);
+        hpxi_conn_violation(conn, status, conn->decoder.failure_code, conn->decoder.failure_detail);
     }
 }
 
@@ -116,15 +115,17 @@ static void conn_on_tls_end(hpx_conn *conn)
         hpxi_conn_finish(conn);
         return;
     }
-    hpxi_conn_fail_with(conn, HPX_E_EOF,
-                        conn->state == HPX_CONN_READY ? HPX_STAGE_READY : HPX_STAGE_UPGRADE,
-                        "the peer ended TLS without a WebSocket CLOSE frame");
+    hpxi_conn_fail_with(
+        conn,
+        HPX_E_EOF,
+        conn->state == HPX_CONN_READY ? HPX_STAGE_READY : HPX_STAGE_UPGRADE,
+        "the peer ended TLS without a WebSocket CLOSE frame");
 }
 
 static void conn_on_cipher(hpx_conn *conn, uint8_t *data, size_t size)
 {
-    if (HPXI_UNLIKELY(conn->state == HPX_CONN_TLS_HANDSHAKE)
-        && !hpxi_conn_on_handshake(conn, &data, &size)) {
+    if (HPXI_UNLIKELY(conn->state == HPX_CONN_TLS_HANDSHAKE) &&
+        !hpxi_conn_on_handshake(conn, &data, &size)) {
         return;
     }
     hpxi_buf *out = hpxi_sock_out(conn->sock);
@@ -150,7 +151,7 @@ static void conn_on_cipher(hpx_conn *conn, uint8_t *data, size_t size)
     }
 }
 
-/* ---- Socket callbacks --------------------------------------------------------------------------- */
+/* ---- Socket callbacks ------------------------------------------------------------------------ */
 
 static void conn_on_bytes(hpxi_sock *sock, uint8_t *data, size_t size)
 {
@@ -193,15 +194,22 @@ static void conn_on_end(hpxi_sock *sock, int result)
     hpx_conn *conn = sock->owner;
     hpx_error error;
     if (result < 0) {
-        (void)hpxi_error_set_errno(&error, result, conn_stage(conn), "%s",
-                                   conn->info.peer_address);
+        (void)hpxi_error_set_errno(&error, result, conn_stage(conn), "%s", conn->info.peer_address);
     } else if (conn->tls != NULL && conn->state == HPX_CONN_READY) {
-        (void)hpxi_error_set(&error, HPX_E_TLS_TRUNCATED, HPX_STAGE_READY,
-                             "%s ended TCP without TLS close_notify", conn->info.peer_address);
+        (void)hpxi_error_set(
+            &error,
+            HPX_E_TLS_TRUNCATED,
+            HPX_STAGE_READY,
+            "%s ended TCP without TLS close_notify",
+            conn->info.peer_address);
     } else {
-        (void)hpxi_error_set(&error, HPX_E_EOF, conn_stage(conn), "%s closed the connection%s",
-                             conn->info.peer_address,
-                             conn->state == HPX_CONN_READY ? " without a CLOSE frame" : "");
+        (void)hpxi_error_set(
+            &error,
+            HPX_E_EOF,
+            conn_stage(conn),
+            "%s closed the connection%s",
+            conn->info.peer_address,
+            conn->state == HPX_CONN_READY ? " without a CLOSE frame" : "");
     }
     hpxi_conn_fail(conn, &error);
 }
@@ -234,7 +242,7 @@ const hpxi_sock_ops hpxi_conn_sock_ops = {
     .on_gone = conn_on_gone,
 };
 
-/* ---- Bytes out ----------------------------------------------------------------------------------- */
+/* ---- Bytes out ------------------------------------------------------------------------------- */
 
 hpxi_buf *hpxi_conn_out(hpx_conn *conn)
 {
@@ -257,8 +265,8 @@ void hpxi_conn_mark(hpx_conn *conn)
 
 uint64_t hpxi_conn_queued(const hpx_conn *conn)
 {
-    return hpxi_buf_size(&conn->plain_out)
-           + (conn->sock != NULL ? hpxi_sock_queued(conn->sock) : 0);
+    return hpxi_buf_size(&conn->plain_out) +
+           (conn->sock != NULL ? hpxi_sock_queued(conn->sock) : 0);
 }
 
 /* Frames straight into the buffer that is sent from (or encrypted from): one copy. */
@@ -302,8 +310,8 @@ void hpxi_conn_flush(hpx_conn *conn)
         return;
     }
     hpxi_buf *out = hpxi_sock_out(conn->sock);
-    while (hpxi_buf_size(&conn->plain_out) != 0
-           && hpxi_sock_queued(conn->sock) < CONN_CIPHER_QUEUED) {
+    while (hpxi_buf_size(&conn->plain_out) != 0 &&
+           hpxi_sock_queued(conn->sock) < CONN_CIPHER_QUEUED) {
         hpx_span part = hpxi_buf_span(&conn->plain_out);
         part.size = part.size < CONN_ENCRYPT_BYTES ? part.size : CONN_ENCRYPT_BYTES;
         hpx_error error;

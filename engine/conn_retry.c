@@ -17,8 +17,7 @@
 /* A server's Retry-After is honoured up to here. */
 #define RETRY_AFTER_MAX_NS (3600 * HPX_NS_PER_S)
 
-#define CONN_OF_BACKOFF(timer)                                                                     \
-    ((hpx_conn *)(void *)((char *)(timer)-offsetof(hpx_conn, backoff)))
+#define CONN_OF_BACKOFF(timer) ((hpx_conn *)(void *)((char *)(timer)-offsetof(hpx_conn, backoff)))
 
 uint64_t hpxi_backoff_ns(const hpx_ws_config *config, uint32_t failures, double random)
 {
@@ -42,8 +41,8 @@ bool hpxi_conn_wants_retry(hpx_conn *conn)
         return false;
     }
     const hpx_ws_config *config = &conn->spec->config;
-    if (conn->ready_ns != 0
-        && conn->shard->owner.now_ns - conn->ready_ns >= config->stable_after_ns) {
+    if (conn->ready_ns != 0 &&
+        conn->shard->owner.now_ns - conn->ready_ns >= config->stable_after_ns) {
         conn->failures = 0;
     } else if (config->attempts_max != 0 && conn->failures + 1 >= config->attempts_max) {
         conn->terminal = true;
@@ -62,8 +61,7 @@ static double retry_random(hpx_conn *conn)
 void hpxi_conn_back_off(hpx_conn *conn)
 {
     HPX_ASSERT(!conn->terminal);
-    uint64_t delay =
-        hpxi_backoff_ns(&conn->spec->config, conn->failures, retry_random(conn));
+    uint64_t delay = hpxi_backoff_ns(&conn->spec->config, conn->failures, retry_random(conn));
     if (conn->error.retry_after_ns > delay) {
         delay = conn->error.retry_after_ns < RETRY_AFTER_MAX_NS ? conn->error.retry_after_ns
                                                                 : RETRY_AFTER_MAX_NS;
@@ -71,8 +69,7 @@ void hpxi_conn_back_off(hpx_conn *conn)
     conn->failures += conn->failures < UINT32_MAX ? 1 : 0;
     conn->backoff_over = false;
     hpxi_conn_set_state(conn, HPX_CONN_BACKING_OFF);
-    hpxi_wheel_set(
-        &conn->shard->owner.wheel, &conn->backoff, conn->shard->owner.now_ns + delay);
+    hpxi_wheel_set(&conn->shard->owner.wheel, &conn->backoff, conn->shard->owner.now_ns + delay);
 }
 
 void hpxi_conn_on_backoff(hpxi_timer *timer, uint64_t now_ns)
@@ -91,8 +88,8 @@ void hpxi_conn_retry(hpx_conn *conn)
         return; /* the timer, or on_gone, comes back here */
     }
     if (conn->channel != NULL && !hpxi_channel_has_room(conn->channel)) {
-        hpxi_wheel_set(&conn->shard->owner.wheel, &conn->backoff,
-                       conn->shard->owner.now_ns + RETRY_ROOM_NS);
+        hpxi_wheel_set(
+            &conn->shard->owner.wheel, &conn->backoff, conn->shard->owner.now_ns + RETRY_ROOM_NS);
         return;
     }
     hpxi_conn_renew(conn);

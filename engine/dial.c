@@ -65,9 +65,13 @@ static bool dial_try_next(hpxi_dial *dial)
         const hpxi_address *address = &dial->addresses.list[attempt];
         char text[HPXI_ADDRESS_TEXT_BYTES];
         hpxi_address_format(address, text);
-        const hpx_status status =
-            hpxi_sock_connect(dial->socks, address, dial->config.busy_poll_us, &dial_sock_ops,
-                              dial, &dial->attempts[attempt]);
+        const hpx_status status = hpxi_sock_connect(
+            dial->socks,
+            address,
+            dial->config.busy_poll_us,
+            &dial_sock_ops,
+            dial,
+            &dial->attempts[attempt]);
         if (status == HPX_OK) {
             dial->active++;
             hpxi_wheel_set(dial->wheel, &dial->stagger, *dial->now_ns + HPXI_DIAL_STAGGER_NS);
@@ -75,9 +79,13 @@ static bool dial_try_next(hpxi_dial *dial)
         }
         dial->attempts[attempt] = NULL;
         if (status == HPX_E_LIMIT) {
-            (void)hpxi_error_set(&dial->error, status, HPX_STAGE_CONNECT,
-                                 "no socket left on this shard for %s: raise connections_max (%u)",
-                                 text, dial->socks->config.capacity);
+            (void)hpxi_error_set(
+                &dial->error,
+                status,
+                HPX_STAGE_CONNECT,
+                "no socket left on this shard for %s: raise connections_max (%u)",
+                text,
+                dial->socks->config.capacity);
         } else {
             (void)hpxi_error_set_errno(&dial->error, status, HPX_STAGE_CONNECT, "%s", text);
         }
@@ -127,10 +135,14 @@ static void dial_on_deadline(hpxi_timer *timer, uint64_t now_ns)
     HPX_ASSERT(dial->state == HPXI_DIAL_RACING);
     char text[HPXI_ADDRESS_TEXT_BYTES];
     hpxi_address_format(&dial->addresses.list[0], text);
-    (void)hpxi_error_set(&dial->error, HPX_E_CONNECT_TIMEOUT, HPX_STAGE_CONNECT,
-                         "no answer within %llu ms from %s (and %u other addresses)",
-                         (unsigned long long)(dial->config.connect_timeout_ns / HPX_NS_PER_MS),
-                         text, dial->next == 0 ? 0 : dial->next - 1);
+    (void)hpxi_error_set(
+        &dial->error,
+        HPX_E_CONNECT_TIMEOUT,
+        HPX_STAGE_CONNECT,
+        "no answer within %llu ms from %s (and %u other addresses)",
+        (unsigned long long)(dial->config.connect_timeout_ns / HPX_NS_PER_MS),
+        text,
+        dial->next == 0 ? 0 : dial->next - 1);
     dial_fail(dial);
 }
 
@@ -144,15 +156,14 @@ static void dial_race(hpxi_dial *dial)
     if (dial->state != HPXI_DIAL_RACING) {
         return; /* cancelled from inside the callback */
     }
-    hpxi_wheel_set(dial->wheel, &dial->deadline,
-                   *dial->now_ns + dial->config.connect_timeout_ns);
+    hpxi_wheel_set(dial->wheel, &dial->deadline, *dial->now_ns + dial->config.connect_timeout_ns);
     if (!dial_try_next(dial)) {
         dial_fail(dial);
     }
 }
 
-static void dial_on_answer(hpxi_query *query, hpx_status status, const hpxi_addresses *addresses,
-                           const char *detail)
+static void dial_on_answer(
+    hpxi_query *query, hpx_status status, const hpxi_addresses *addresses, const char *detail)
 {
     hpxi_dial *dial = query->owner;
     HPX_ASSERT(dial->state == HPXI_DIAL_RESOLVING);
@@ -165,11 +176,16 @@ static void dial_on_answer(hpxi_query *query, hpx_status status, const hpxi_addr
     dial_race(dial);
 }
 
-void hpxi_dial_init(hpxi_dial *dial, const hpxi_dial_ops *ops, void *owner, hpxi_socks *socks,
-                    hpxi_wheel *wheel, const uint64_t *now_ns)
+void hpxi_dial_init(
+    hpxi_dial *dial,
+    const hpxi_dial_ops *ops,
+    void *owner,
+    hpxi_socks *socks,
+    hpxi_wheel *wheel,
+    const uint64_t *now_ns)
 {
-    *dial = (hpxi_dial){
-        .ops = ops, .owner = owner, .socks = socks, .wheel = wheel, .now_ns = now_ns};
+    *dial =
+        (hpxi_dial){.ops = ops, .owner = owner, .socks = socks, .wheel = wheel, .now_ns = now_ns};
     hpxi_timer_init(&dial->stagger, dial_on_stagger);
     hpxi_timer_init(&dial->deadline, dial_on_deadline);
 }
@@ -198,8 +214,14 @@ void hpxi_dial_start(hpxi_dial *dial, hpxi_resolver *resolver, const hpxi_dial_c
         hpxi_wheel_set(dial->wheel, &dial->stagger, 0);
         return;
     }
-    hpxi_query_start(resolver, &dial->query, config->host, config->port,
-                     config->resolve_timeout_ns, dial_on_answer, dial);
+    hpxi_query_start(
+        resolver,
+        &dial->query,
+        config->host,
+        config->port,
+        config->resolve_timeout_ns,
+        dial_on_answer,
+        dial);
 }
 
 void hpxi_dial_cancel(hpxi_dial *dial)

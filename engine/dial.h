@@ -38,7 +38,7 @@ typedef struct hpxi_dial_config {
     uint16_t port;
     const hpxi_addresses *override; /* count 0: resolve */
     uint64_t resolve_timeout_ns;
-    uint64_t connect_timeout_ns;    /* all addresses together */
+    uint64_t connect_timeout_ns; /* all addresses together */
     uint32_t busy_poll_us;
 } hpxi_dial_config;
 
@@ -60,8 +60,13 @@ struct hpxi_dial {
     hpx_error error; /* of the last failed attempt */
 };
 
-void hpxi_dial_init(hpxi_dial *dial, const hpxi_dial_ops *ops, void *owner, hpxi_socks *socks,
-                    hpxi_wheel *wheel, const uint64_t *now_ns);
+void hpxi_dial_init(
+    hpxi_dial *dial,
+    const hpxi_dial_ops *ops,
+    void *owner,
+    hpxi_socks *socks,
+    hpxi_wheel *wheel,
+    const uint64_t *now_ns);
 
 /* `config` is copied; host and override are borrowed until the end. */
 void hpxi_dial_start(hpxi_dial *dial, hpxi_resolver *resolver, const hpxi_dial_config *config);

@@ -12,7 +12,7 @@
 #include "engine/conn.h"
 #include "engine/error.h"
 
-/* ---- Configuration ------------------------------------------------------------------------------ */
+/* ---- Configuration --------------------------------------------------------------------------- */
 
 static void engine_defaults(hpx_engine_config *config)
 {
@@ -34,8 +34,14 @@ static void engine_defaults(hpx_engine_config *config)
 
 static hpx_status engine_bad(hpx_error *error, const char *name, uint64_t value, const char *want)
 {
-    return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s is %llu; it must be %s", name,
-                          (unsigned long long)value, want);
+    return hpxi_error_set(
+        error,
+        HPX_E_INVALID,
+        HPX_STAGE_CONFIG,
+        "%s is %llu; it must be %s",
+        name,
+        (unsigned long long)value,
+        want);
 }
 
 static hpx_status engine_check_sizes(const hpx_engine_config *config, hpx_error *error)
@@ -50,9 +56,17 @@ static hpx_status engine_check_sizes(const hpx_engine_config *config, hpx_error 
         {"ports_max", config->ports_max, 1, HPXI_PORTS_MAX, false, "1 to 256"},
         {"connections_max", config->connections_max, 8, 65536, false, "8 to 65536"},
         {"hot_connections_max", config->hot_connections_max, 1, 64, false, "1 to 64"},
-        {"recv_slot_bytes", config->recv_slot_bytes, 2048, 1u << 20, true,
+        {"recv_slot_bytes",
+         config->recv_slot_bytes,
+         2048,
+         1u << 20,
+         true,
          "a power of two from 2 KiB to 1 MiB"},
-        {"recv_slot_count", config->recv_slot_count, 8, 32768, true,
+        {"recv_slot_count",
+         config->recv_slot_count,
+         8,
+         32768,
+         true,
          "a power of two from 8 to 32768"},
         {"sq_entries", config->sq_entries, 8, 4096, true, "a power of two from 8 to 4096"},
         {"cq_entries", config->cq_entries, 16, 65536, true, "a power of two from 16 to 65536"},
@@ -60,8 +74,8 @@ static hpx_status engine_check_sizes(const hpx_engine_config *config, hpx_error 
     };
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         const uint32_t value = members[i].value;
-        if (value < members[i].low || value > members[i].high
-            || (members[i].power && (value & (value - 1)) != 0)) {
+        if (value < members[i].low || value > members[i].high ||
+            (members[i].power && (value & (value - 1)) != 0)) {
             return engine_bad(error, members[i].name, value, members[i].want);
         }
     }
@@ -87,16 +101,22 @@ static hpx_status engine_check(const hpx_engine_config *config, hpx_error *error
         return engine_bad(error, "wait_mode", config->wait_mode, "a hpx_wait_mode");
     }
     if (config->cpu_count != 0 && (config->cpu_count != config->shard_count || !config->cpus)) {
-        return engine_bad(error, "cpu_count", config->cpu_count,
-                          "0, or shard_count with cpus set");
+        return engine_bad(error, "cpu_count", config->cpu_count, "0, or shard_count with cpus set");
     }
     if ((config->allocator.alloc == NULL) != (config->allocator.free == NULL)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "allocator has one function; set both or neither");
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "allocator has one function; set both or neither");
     }
     if (strlen(config->name) > 11) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "name \"%.32s\" is longer than 11 bytes", config->name);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "name \"%.32s\" is longer than 11 bytes",
+            config->name);
     }
     return HPX_OK;
 }
@@ -113,8 +133,7 @@ static hpx_status engine_own_config(hpx_engine *engine, const hpx_engine_config 
     }
     if (config->dns_servers != NULL) {
         engine->dns_servers_bytes = strlen(config->dns_servers) + 1;
-        engine->dns_servers =
-            hpxi_alloc(&engine->memory.counting, engine->dns_servers_bytes, 1);
+        engine->dns_servers = hpxi_alloc(&engine->memory.counting, engine->dns_servers_bytes, 1);
         if (engine->dns_servers == NULL) {
             return HPX_E_NO_MEMORY;
         }
@@ -124,15 +143,17 @@ static hpx_status engine_own_config(hpx_engine *engine, const hpx_engine_config 
     return HPX_OK;
 }
 
-/* ---- New and free ------------------------------------------------------------------------------- */
+/* ---- New and free ---------------------------------------------------------------------------- */
 
 static void engine_delete(hpx_engine *engine, uint32_t shards_ready)
 {
     for (uint32_t i = 0; i < shards_ready; i++) {
         hpxi_shard_fini(&engine->shards[i]);
     }
-    hpxi_free(&engine->memory.counting, engine->shards,
-              engine->config.shard_count * sizeof(engine->shards[0]));
+    hpxi_free(
+        &engine->memory.counting,
+        engine->shards,
+        engine->config.shard_count * sizeof(engine->shards[0]));
     hpxi_free(&engine->memory.counting, engine->dns_servers, engine->dns_servers_bytes);
     hpx_tls_context_release(engine->default_tls);
     (void)pthread_mutex_destroy(&engine->setup_lock);
@@ -143,9 +164,10 @@ static void engine_delete(hpx_engine *engine, uint32_t shards_ready)
 static hpx_status engine_make_shards(hpx_engine *engine, uint32_t *ready)
 {
     *ready = 0;
-    engine->shards = hpxi_alloc_zero(&engine->memory.counting,
-                                     engine->config.shard_count * sizeof(engine->shards[0]),
-                                     _Alignof(hpx_shard));
+    engine->shards = hpxi_alloc_zero(
+        &engine->memory.counting,
+        engine->config.shard_count * sizeof(engine->shards[0]),
+        _Alignof(hpx_shard));
     if (engine->shards == NULL) {
         return HPX_E_NO_MEMORY;
     }
@@ -165,8 +187,11 @@ hpx_status hpx_engine_new(hpx_engine **out, const hpx_engine_config *config, hpx
     hpx_engine_config full = HPX_ENGINE_CONFIG_INIT;
     if (config != NULL) {
         if (config->size < offsetof(hpx_engine_config, shard_count)) {
-            return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                                  "config size is not set; use HPX_ENGINE_CONFIG_INIT");
+            return hpxi_error_set(
+                error,
+                HPX_E_INVALID,
+                HPX_STAGE_CONFIG,
+                "config size is not set; use HPX_ENGINE_CONFIG_INIT");
         }
         memcpy(&full, config, config->size < sizeof(full) ? config->size : sizeof(full));
         full.size = (uint32_t)sizeof(full);
@@ -215,7 +240,7 @@ void hpx_engine_free(hpx_engine *engine)
     engine_delete(engine, engine->config.shard_count);
 }
 
-/* ---- Start and stop ----------------------------------------------------------------------------- */
+/* ---- Start and stop -------------------------------------------------------------------------- */
 
 /* What a starting shard thread tells hpx_engine_start(). */
 typedef struct engine_start {
@@ -261,8 +286,8 @@ static hpx_status engine_start_shard(hpx_engine *engine, uint32_t index, hpx_err
     pthread_t thread;
     const int failed = pthread_create(&thread, NULL, engine_thread, &start);
     if (failed != 0) {
-        return hpxi_error_set_errno(error, -failed, HPX_STAGE_CONFIG, "shard %u: pthread_create",
-                                    index);
+        return hpxi_error_set_errno(
+            error, -failed, HPX_STAGE_CONFIG, "shard %u: pthread_create", index);
     }
     (void)pthread_mutex_lock(&start.lock);
     while (!start.done) {
@@ -301,8 +326,8 @@ static bool engine_join(hpx_engine *engine, uint32_t count, uint64_t timeout_ns)
 hpx_status hpx_engine_start(hpx_engine *engine, hpx_error *error)
 {
     if (engine->phase != HPXI_ENGINE_NEW) {
-        return hpxi_error_set(error, HPX_E_STATE, HPX_STAGE_CONFIG,
-                              "the engine was started before");
+        return hpxi_error_set(
+            error, HPX_E_STATE, HPX_STAGE_CONFIG, "the engine was started before");
     }
     if (engine->config.shard_mode == HPX_SHARDS_THREADS) {
         for (uint32_t i = 0; i < engine->config.shard_count; i++) {
@@ -328,8 +353,8 @@ hpx_status hpx_engine_stop_wait(hpx_engine *engine, uint64_t timeout_ns)
         aborted = engine_join(engine, engine->config.shard_count, timeout_ns);
     } else {
         for (uint32_t i = 0; i < engine->config.shard_count; i++) {
-            if (atomic_load_explicit(&engine->shards[i].shared.attached, memory_order_acquire)
-                != 0) {
+            if (atomic_load_explicit(&engine->shards[i].shared.attached, memory_order_acquire) !=
+                0) {
                 return HPX_E_STATE; /* its owner must detach it */
             }
         }
@@ -363,16 +388,18 @@ hpx_status hpxi_engine_default_tls(hpx_engine *engine, hpx_tls_context **out, hp
     return status;
 }
 
-/* ---- Shards driven by the app ------------------------------------------------------------------- */
+/* ---- Shards driven by the app ---------------------------------------------------------------- */
 
 hpx_status hpx_shard_attach(hpx_shard *shard, hpx_error *error)
 {
-    if (shard->engine->config.shard_mode != HPX_SHARDS_POLLED
-        || shard->engine->phase != HPXI_ENGINE_STARTED
-        || shard->owner.phase != HPXI_SHARD_DOWN) {
-        return hpxi_error_set(error, HPX_E_STATE, HPX_STAGE_CONFIG,
-                              "attach needs a started engine in POLLED mode and a shard that is "
-                              "not attached");
+    if (shard->engine->config.shard_mode != HPX_SHARDS_POLLED ||
+        shard->engine->phase != HPXI_ENGINE_STARTED || shard->owner.phase != HPXI_SHARD_DOWN) {
+        return hpxi_error_set(
+            error,
+            HPX_E_STATE,
+            HPX_STAGE_CONFIG,
+            "attach needs a started engine in POLLED mode and a shard that is "
+            "not attached");
     }
     return hpxi_shard_up(shard, error);
 }
@@ -440,8 +467,7 @@ void hpx_shard_get_stats(const hpx_shard *shard, hpx_shard_stats *out)
         .stale_completions = hpxi_counter_read(&from->stale_completions),
         .stale_commands = hpxi_counter_read(&from->stale_commands),
         .connections = hpxi_counter_read(&from->connections),
-        .allocations =
-            atomic_load_explicit(&shard->engine->memory.count, memory_order_relaxed),
+        .allocations = atomic_load_explicit(&shard->engine->memory.count, memory_order_relaxed),
         .turn_ns_max = hpxi_counter_read(&from->turn_ns_max),
         .wakes = hpxi_counter_read(&from->wakes),
     };

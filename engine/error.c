@@ -8,8 +8,8 @@
 
 #include "ring/assert.h"
 
-hpx_status hpxi_error_set(hpx_error *error, hpx_status status, hpx_stage stage, const char *format,
-                          ...)
+hpx_status
+hpxi_error_set(hpx_error *error, hpx_status status, hpx_stage stage, const char *format, ...)
 {
     if (error == NULL) {
         return status;
@@ -22,8 +22,8 @@ hpx_status hpxi_error_set(hpx_error *error, hpx_status status, hpx_stage stage, 
     return status;
 }
 
-hpx_status hpxi_error_set_errno(hpx_error *error, int negative_errno, hpx_stage stage,
-                                const char *format, ...)
+hpx_status
+hpxi_error_set_errno(hpx_error *error, int negative_errno, hpx_stage stage, const char *format, ...)
 {
     HPX_ASSERT(negative_errno < 0 && negative_errno >= -4095);
     if (error == NULL) {
@@ -35,7 +35,11 @@ hpx_status hpxi_error_set_errno(hpx_error *error, int negative_errno, hpx_stage 
     (void)vsnprintf(error->detail, sizeof(error->detail), format, args);
     va_end(args);
     const size_t used = strlen(error->detail);
-    (void)snprintf(error->detail + used, sizeof(error->detail) - used, ": %s (%s)",
-                   hpx_status_text(negative_errno), hpx_status_name(negative_errno));
+    (void)snprintf(
+        error->detail + used,
+        sizeof(error->detail) - used,
+        ": %s (%s)",
+        hpx_status_text(negative_errno),
+        hpx_status_name(negative_errno));
     return negative_errno;
 }

@@ -27,7 +27,7 @@ static hpxi_record *control_claim(hpx_handle *handle, uint32_t type, uint32_t by
     return hpxi_spsc_claim(ring, type, bytes, hpxi_handle_tag(handle->slot, handle->generation));
 }
 
-/* ---- Connect ------------------------------------------------------------------------------------ */
+/* ---- Connect --------------------------------------------------------------------------------- */
 
 static hpx_handle *handle_take(hpx_port *port)
 {
@@ -53,8 +53,8 @@ static void handle_give_back(hpx_handle *handle)
 
 static hpx_stream *stream_new(hpx_port *port, hpxi_channel *channel)
 {
-    hpx_stream *stream = hpxi_alloc_zero(&port->engine->memory.counting, sizeof(*stream),
-                                         _Alignof(hpx_stream));
+    hpx_stream *stream =
+        hpxi_alloc_zero(&port->engine->memory.counting, sizeof(*stream), _Alignof(hpx_stream));
     if (stream == NULL) {
         return NULL;
     }
@@ -69,16 +69,21 @@ static hpx_stream *stream_new(hpx_port *port, hpxi_channel *channel)
     return stream;
 }
 
-static hpx_status connect_place(hpx_port *port, hpxi_spec *spec, hpx_handle *handle,
-                                hpx_error *error)
+static hpx_status
+connect_place(hpx_port *port, hpxi_spec *spec, hpx_handle *handle, hpx_error *error)
 {
     const uint32_t shards = port->engine->config.shard_count;
     const uint32_t wanted = spec->config.shard;
     handle->shard =
         wanted == HPX_SHARD_BY_HASH ? (uint32_t)(hpxi_spec_hash(spec) % shards) : wanted;
     if (handle->shard >= shards) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "shard is %u; the engine has %u", wanted, shards);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "shard is %u; the engine has %u",
+            wanted,
+            shards);
     }
     handle->link = &port->core->links[handle->shard];
     return HPX_OK;
@@ -87,8 +92,7 @@ static hpx_status connect_place(hpx_port *port, hpxi_spec *spec, hpx_handle *han
 static hpx_status connect_push(hpx_handle *handle, hpxi_spec *spec)
 {
     hpxi_link *link = handle->link;
-    hpxi_record *record =
-        control_claim(handle, HPXI_COMMAND_CONNECT, sizeof(hpxi_command_connect));
+    hpxi_record *record = control_claim(handle, HPXI_COMMAND_CONNECT, sizeof(hpxi_command_connect));
     if (record == NULL) {
         return HPX_E_AGAIN;
     }
@@ -102,22 +106,29 @@ static hpx_status connect_push(hpx_handle *handle, hpxi_spec *spec)
 }
 
 /* Everything but the spec. On failure nothing is left behind. */
-static hpx_status connect_make(hpx_port *port, hpxi_spec *spec, hpx_handle **out,
-                               hpx_stream **stream, hpx_error *error)
+static hpx_status connect_make(
+    hpx_port *port, hpxi_spec *spec, hpx_handle **out, hpx_stream **stream, hpx_error *error)
 {
     hpx_handle *handle = handle_take(port);
     if (handle == NULL) {
-        return hpxi_error_set(error, HPX_E_LIMIT, HPX_STAGE_CONFIG,
-                              "all %u handles of the port are in use (handles_max)",
-                              port->core->handles_max);
+        return hpxi_error_set(
+            error,
+            HPX_E_LIMIT,
+            HPX_STAGE_CONFIG,
+            "all %u handles of the port are in use (handles_max)",
+            port->core->handles_max);
     }
     const bool has_stream = spec->config.on_event == NULL;
     handle->reconnects = spec->config.reconnect;
     hpx_status status = connect_place(port, spec, handle, error);
     if (status == HPX_OK) {
-        status = hpxi_channel_new(&handle->channel, port->core, has_stream,
-                                  spec->config.stream_ring_bytes,
-                                  spec->config.stream_large_bytes_max, port->core->allocator);
+        status = hpxi_channel_new(
+            &handle->channel,
+            port->core,
+            has_stream,
+            spec->config.stream_ring_bytes,
+            spec->config.stream_large_bytes_max,
+            port->core->allocator);
         if (status == HPX_OK && has_stream) {
             *stream = stream_new(port, handle->channel);
             status = *stream != NULL ? HPX_OK : HPX_E_NO_MEMORY;
@@ -141,17 +152,24 @@ static hpx_status connect_make(hpx_port *port, hpxi_spec *spec, hpx_handle **out
     return HPX_OK;
 }
 
-hpx_status hpx_ws_connect(hpx_port *port, const hpx_ws_config *config, hpx_handle **handle,
-                          hpx_stream **stream, hpx_error *error)
+hpx_status hpx_ws_connect(
+    hpx_port *port,
+    const hpx_ws_config *config,
+    hpx_handle **handle,
+    hpx_stream **stream,
+    hpx_error *error)
 {
     *handle = NULL;
     if (stream != NULL) {
         *stream = NULL;
     }
     if (stream == NULL && (config == NULL || config->on_event == NULL)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "stream is NULL and on_event is not set: nobody would get the "
-                              "events");
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "stream is NULL and on_event is not set: nobody would get the "
+            "events");
     }
     hpxi_spec *spec = NULL;
     hpx_status status = hpxi_spec_new(&spec, config, port->core->allocator, error);
@@ -175,12 +193,12 @@ hpx_status hpx_ws_connect(hpx_port *port, const hpx_ws_config *config, hpx_handl
     return HPX_OK;
 }
 
-/* ---- Commands ----------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 hpx_conn_state hpx_handle_state(const hpx_handle *handle)
 {
-    return (hpx_conn_state)atomic_load_explicit(&handle->channel->shared.state,
-                                                memory_order_acquire);
+    return (hpx_conn_state)atomic_load_explicit(
+        &handle->channel->shared.state, memory_order_acquire);
 }
 
 bool hpx_handle_is_connected(const hpx_handle *handle)
@@ -193,12 +211,14 @@ uint64_t hpx_handle_epoch(const hpx_handle *handle)
     return atomic_load_explicit(&handle->channel->shared.epoch, memory_order_acquire);
 }
 
-static hpxi_record *send_claim(hpx_handle *handle, uint32_t type, size_t bytes,
-                               const hpxi_command_send *command)
+static hpxi_record *
+send_claim(hpx_handle *handle, uint32_t type, size_t bytes, const hpxi_command_send *command)
 {
-    hpxi_record *record =
-        hpxi_spsc_claim(&handle->link->data, type, (uint32_t)(sizeof(*command) + bytes),
-                        hpxi_handle_tag(handle->slot, handle->generation));
+    hpxi_record *record = hpxi_spsc_claim(
+        &handle->link->data,
+        type,
+        (uint32_t)(sizeof(*command) + bytes),
+        hpxi_handle_tag(handle->slot, handle->generation));
     if (record != NULL) {
         memcpy(record->payload, command, sizeof(*command));
     }
@@ -206,8 +226,7 @@ static hpxi_record *send_claim(hpx_handle *handle, uint32_t type, size_t bytes,
 }
 
 /* Larger than a quarter of the ring: an owned block goes through it. */
-static hpx_status send_block(hpx_handle *handle, const hpxi_command_send *command,
-                             hpx_span payload)
+static hpx_status send_block(hpx_handle *handle, const hpxi_command_send *command, hpx_span payload)
 {
     hpxi_link *link = handle->link;
     const uint64_t outstanding = atomic_load_explicit(&link->block_bytes, memory_order_acquire);
@@ -233,8 +252,7 @@ static hpx_status send_block(hpx_handle *handle, const hpxi_command_send *comman
 }
 
 /* Queues the command, or says why not. */
-static hpx_status send_push(hpx_handle *handle, const hpxi_command_send *command,
-                            hpx_span payload)
+static hpx_status send_push(hpx_handle *handle, const hpxi_command_send *command, hpx_span payload)
 {
     hpxi_spsc *ring = &handle->link->data;
     if (payload.size <= ring->bytes_max - sizeof(*command)) {
@@ -258,8 +276,8 @@ static hpx_status send_push(hpx_handle *handle, const hpxi_command_send *command
 
 /* No room: ask the shard for WRITABLE, then look once more, since it may have made room before it
  * could see the wish. (Partner: link_feed. The doorbell's order covers a shard about to sleep.) */
-static hpx_status send_starved(hpx_handle *handle, const hpxi_command_send *command,
-                               hpx_span payload)
+static hpx_status
+send_starved(hpx_handle *handle, const hpxi_command_send *command, hpx_span payload)
 {
     atomic_store_explicit(&handle->channel->shared.want_room, 1, memory_order_seq_cst);
     atomic_store_explicit(&handle->link->starved, 1, memory_order_seq_cst);
@@ -270,8 +288,8 @@ static hpx_status send_starved(hpx_handle *handle, const hpxi_command_send *comm
 hpx_status hpx_handle_send(hpx_handle *handle, hpx_message_kind kind, hpx_span payload)
 {
     HPX_ASSERT(handle->port != NULL);
-    if (kind != HPX_MESSAGE_BINARY
-        && (kind != HPX_MESSAGE_TEXT || !hpxi_utf8_check(payload.data, payload.size))) {
+    if (kind != HPX_MESSAGE_BINARY &&
+        (kind != HPX_MESSAGE_TEXT || !hpxi_utf8_check(payload.data, payload.size))) {
         return HPX_E_INVALID;
     }
     if (hpx_handle_state(handle) != HPX_CONN_READY) {
@@ -298,8 +316,8 @@ hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason)
 {
     HPX_ASSERT(handle->port != NULL);
     hpxi_command_close command = {.code = code == 0 ? 1000 : code};
-    if (!hpxi_ws_close_code_is_valid(command.code) || reason.size > HPXI_WS_CLOSE_REASON_MAX
-        || !hpxi_utf8_check(reason.data, reason.size)) {
+    if (!hpxi_ws_close_code_is_valid(command.code) || reason.size > HPXI_WS_CLOSE_REASON_MAX ||
+        !hpxi_utf8_check(reason.data, reason.size)) {
         return HPX_E_INVALID;
     }
     command.reason_bytes = (uint16_t)reason.size;
@@ -331,9 +349,8 @@ hpx_status hpx_handle_reconnect(hpx_handle *handle, hpx_span reason)
     }
     hpxi_spsc *ring = &handle->link->control;
     hpxi_command_close command = {0};
-    command.reason_bytes = (uint16_t)(reason.size < HPXI_WS_CLOSE_REASON_MAX
-                                          ? reason.size
-                                          : HPXI_WS_CLOSE_REASON_MAX);
+    command.reason_bytes =
+        (uint16_t)(reason.size < HPXI_WS_CLOSE_REASON_MAX ? reason.size : HPXI_WS_CLOSE_REASON_MAX);
     if (command.reason_bytes != 0) {
         memcpy(command.reason, reason.data, command.reason_bytes);
     }
@@ -356,8 +373,8 @@ void hpx_handle_release(hpx_handle *handle)
     HPX_ASSERT(handle->port != NULL);
     hpxi_spsc *ring = &handle->link->control;
     hpx_shard *shard = &handle->port->engine->shards[handle->shard];
-    hpxi_record *record = hpxi_spsc_claim(ring, HPXI_COMMAND_RELEASE, 0,
-                                          hpxi_handle_tag(handle->slot, handle->generation));
+    hpxi_record *record = hpxi_spsc_claim(
+        ring, HPXI_COMMAND_RELEASE, 0, hpxi_handle_tag(handle->slot, handle->generation));
     HPX_ASSERT(record != NULL); /* control_claim() keeps room for it */
     hpxi_spsc_commit(ring);
     hpxi_spsc_publish(ring);
@@ -365,7 +382,7 @@ void hpx_handle_release(hpx_handle *handle)
     handle_give_back(handle);
 }
 
-/* ---- Streams ------------------------------------------------------------------------------------ */
+/* ---- Streams --------------------------------------------------------------------------------- */
 
 /* The descriptor serves all streams of the port: before it may be slept on, none of them may have
  * anything to take. */

@@ -18,16 +18,18 @@ void hpxi_shard_link(hpx_shard *shard, uint32_t port_index, hpxi_link *link)
 {
     HPX_ASSERT(port_index < HPXI_PORTS_MAX);
     hpxi_port_core_retain(link->port); /* given back when the shard unlinks it */
-    HPX_ASSERT(atomic_load_explicit(&shard->shared.links[port_index], memory_order_acquire)
-               == NULL);
+    HPX_ASSERT(
+        atomic_load_explicit(&shard->shared.links[port_index], memory_order_acquire) == NULL);
     /* The shard sees the link's rings ready (partner: links_at). In the doorbell's total order, so
      * that a shard about to sleep finds the first command of a new port. */
     atomic_store_explicit(&shard->shared.links[port_index], link, memory_order_seq_cst);
     uint32_t count = atomic_load_explicit(&shard->shared.links_count, memory_order_relaxed);
-    while (count <= port_index
-           && !atomic_compare_exchange_weak_explicit(&shard->shared.links_count, &count,
-                                                     port_index + 1, memory_order_seq_cst,
-                                                     memory_order_relaxed)) {
+    while (count <= port_index && !atomic_compare_exchange_weak_explicit(
+                                      &shard->shared.links_count,
+                                      &count,
+                                      port_index + 1,
+                                      memory_order_seq_cst,
+                                      memory_order_relaxed)) {
     }
 }
 
@@ -41,7 +43,7 @@ static uint32_t links_count(hpx_shard *shard)
     return atomic_load_explicit(&shard->shared.links_count, memory_order_acquire);
 }
 
-/* ---- Control ------------------------------------------------------------------------------------ */
+/* ---- Control --------------------------------------------------------------------------------- */
 
 static hpxi_link_handle *link_handle(hpx_shard *shard, hpxi_link *link, const hpxi_record *record)
 {
@@ -59,11 +61,9 @@ static hpxi_link_handle *link_handle(hpx_shard *shard, hpxi_link *link, const hp
 static void link_refuse(hpx_shard *shard, hpxi_channel *channel)
 {
     hpx_error error;
-    (void)hpxi_error_set(&error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG,
-                         "no memory for the connection");
-    hpx_event event = {.kind = HPX_EVENT_DISCONNECTED,
-                       .time_ns = shard->owner.now_ns,
-                       .error = &error};
+    (void)hpxi_error_set(&error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, "no memory for the connection");
+    hpx_event event = {
+        .kind = HPX_EVENT_DISCONNECTED, .time_ns = shard->owner.now_ns, .error = &error};
     hpxi_channel_event(channel, &event);
     event.kind = HPX_EVENT_CLOSED;
     hpxi_channel_event(channel, &event);
@@ -85,8 +85,8 @@ static void link_connect(hpx_shard *shard, hpxi_link *link, const hpxi_record *r
     const uint32_t slot = (uint32_t)record->tag;
     HPX_ASSERT(slot < link->port->handles_max);
     HPX_ASSERT(link->handles[slot].conn == NULL);
-    link->handles[slot] = (hpxi_link_handle){.conn = conn,
-                                             .generation = (uint32_t)(record->tag >> 32)};
+    link->handles[slot] =
+        (hpxi_link_handle){.conn = conn, .generation = (uint32_t)(record->tag >> 32)};
     conn->link = link;
     conn->handle_slot = slot;
     hpxi_conn_start(conn);
@@ -117,16 +117,18 @@ static void link_control(hpx_shard *shard, hpxi_link *link, const hpxi_record *r
         hpxi_command_close command;
         HPX_ASSERT(record->bytes == sizeof(command));
         memcpy(&command, record->payload, sizeof(command));
-        hpxi_conn_close(handle->conn, command.code,
-                        (hpx_span){.data = command.reason, .size = command.reason_bytes});
+        hpxi_conn_close(
+            handle->conn,
+            command.code,
+            (hpx_span){.data = command.reason, .size = command.reason_bytes});
         return;
     }
     if (record->type == HPXI_COMMAND_RECONNECT) {
         hpxi_command_close command;
         HPX_ASSERT(record->bytes == sizeof(command));
         memcpy(&command, record->payload, sizeof(command));
-        hpxi_conn_reconnect(handle->conn, (hpx_span){.data = command.reason,
-                                                     .size = command.reason_bytes});
+        hpxi_conn_reconnect(
+            handle->conn, (hpx_span){.data = command.reason, .size = command.reason_bytes});
         return;
     }
     HPX_ASSERT(record->type == HPXI_COMMAND_RELEASE);
@@ -167,23 +169,22 @@ uint32_t hpxi_links_control(hpx_shard *shard)
         }
     }
     if (HPXI_UNLIKELY(atomic_load_explicit(&shard->shared.stop, memory_order_relaxed) != 0)) {
-        hpxi_shard_stop(shard, atomic_load_explicit(&shard->shared.stop_timeout_ns,
-                                                    memory_order_relaxed));
+        hpxi_shard_stop(
+            shard, atomic_load_explicit(&shard->shared.stop_timeout_ns, memory_order_relaxed));
     }
     return count;
 }
 
-/* ---- Data --------------------------------------------------------------------------------------- */
+/* ---- Data ------------------------------------------------------------------------------------ */
 
-static void link_send(hpx_shard *shard, hpx_conn *conn, const hpxi_command_send *command,
-                      hpx_span payload)
+static void
+link_send(hpx_shard *shard, hpx_conn *conn, const hpxi_command_send *command, hpx_span payload)
 {
     if (conn->state != HPX_CONN_READY || conn->epoch != command->epoch) {
         hpxi_count(&shard->counters.stale_commands, 1); /* of an epoch that is over */
         return;
     }
-    const hpx_status status =
-        hpxi_conn_send(conn, (hpx_message_kind)command->kind, payload);
+    const hpx_status status = hpxi_conn_send(conn, (hpx_message_kind)command->kind, payload);
     if (status != HPX_OK) {
         hpxi_conn_fail_with(conn, status, HPX_STAGE_READY, "no memory for an outgoing message");
         return;
@@ -200,8 +201,8 @@ static size_t link_data(hpx_shard *shard, hpxi_link *link, const hpxi_record *re
 {
     hpxi_command_send command;
     memcpy(&command, record->payload, sizeof(command));
-    hpx_span payload = {.data = record->payload + sizeof(command),
-                        .size = record->bytes - sizeof(command)};
+    hpx_span payload = {
+        .data = record->payload + sizeof(command), .size = record->bytes - sizeof(command)};
     hpxi_command_block block = {0};
     if (record->type == HPXI_COMMAND_SEND_BLOCK) {
         memcpy(&block, payload.data, sizeof(block));
@@ -224,10 +225,10 @@ static void link_feed(hpx_shard *shard, hpxi_link *link)
     atomic_store_explicit(&link->starved, 0, memory_order_seq_cst); /* before want_room is taken */
     for (uint32_t slot = 0; slot < link->port->handles_max; slot++) {
         hpx_conn *conn = link->handles[slot].conn;
-        if (conn == NULL
-            || atomic_exchange_explicit(&conn->channel->shared.want_room, 0, memory_order_seq_cst)
-                   == 0
-            || conn->state != HPX_CONN_READY || conn->want_writable) {
+        if (conn == NULL ||
+            atomic_exchange_explicit(&conn->channel->shared.want_room, 0, memory_order_seq_cst) ==
+                0 ||
+            conn->state != HPX_CONN_READY || conn->want_writable) {
             continue; /* not waiting; or its end, or its own WRITABLE, comes anyway */
         }
         const hpx_event event = {
@@ -258,8 +259,8 @@ uint32_t hpxi_links_data(hpx_shard *shard)
             hpxi_spsc_release(&link->data);
             count++;
         }
-        if (HPXI_UNLIKELY(atomic_load_explicit(&link->starved, memory_order_acquire) != 0)
-            && hpxi_spsc_peek(&link->data) == NULL) {
+        if (HPXI_UNLIKELY(atomic_load_explicit(&link->starved, memory_order_acquire) != 0) &&
+            hpxi_spsc_peek(&link->data) == NULL) {
             link_feed(shard, link);
         }
     }
@@ -268,24 +269,22 @@ uint32_t hpxi_links_data(hpx_shard *shard)
 
 bool hpxi_links_are_empty_sc(hpx_shard *shard)
 {
-    const uint32_t links =
-        atomic_load_explicit(&shard->shared.links_count, memory_order_seq_cst);
+    const uint32_t links = atomic_load_explicit(&shard->shared.links_count, memory_order_seq_cst);
     for (uint32_t i = 0; i < links; i++) {
-        hpxi_link *link =
-            atomic_load_explicit(&shard->shared.links[i], memory_order_seq_cst);
+        hpxi_link *link = atomic_load_explicit(&shard->shared.links[i], memory_order_seq_cst);
         if (link == NULL) {
             continue;
         }
-        if (!hpxi_spsc_is_empty_sc(&link->control) || !hpxi_spsc_is_empty_sc(&link->data)
-            || atomic_load_explicit(&link->starved, memory_order_seq_cst) != 0
-            || atomic_load_explicit(&link->closed, memory_order_seq_cst) != 0) {
+        if (!hpxi_spsc_is_empty_sc(&link->control) || !hpxi_spsc_is_empty_sc(&link->data) ||
+            atomic_load_explicit(&link->starved, memory_order_seq_cst) != 0 ||
+            atomic_load_explicit(&link->closed, memory_order_seq_cst) != 0) {
             return false;
         }
     }
     return true;
 }
 
-/* ---- Out ---------------------------------------------------------------------------------------- */
+/* ---- Out ------------------------------------------------------------------------------------- */
 
 void hpxi_shard_mark_publish(hpx_shard *shard, hpxi_channel *channel)
 {

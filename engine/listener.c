@@ -38,8 +38,8 @@ static hpx_status listen_check(const hpx_listen_config *config, hpx_error *error
     if (config->flags != 0) {
         return listen_invalid(error, "flags must be 0");
     }
-    if (config->subprotocol_count > HPXI_SUBPROTOCOLS_MAX
-        || (config->subprotocol_count != 0 && config->subprotocols == NULL)) {
+    if (config->subprotocol_count > HPXI_SUBPROTOCOLS_MAX ||
+        (config->subprotocol_count != 0 && config->subprotocols == NULL)) {
         return listen_invalid(error, "subprotocol_count is over 16, or subprotocols is NULL");
     }
     if (config->message_bytes_max > UINT64_C(1) << 30) {
@@ -89,7 +89,7 @@ void hpxi_listener_release(hpx_listener *listener)
     hpxi_free(allocator, listener, sizeof(*listener));
 }
 
-/* ---- Socket callbacks ---------------------------------------------------------------------------- */
+/* ---- Socket callbacks ------------------------------------------------------------------------ */
 
 static void listener_on_accept(hpxi_sock *sock, int fd)
 {
@@ -109,27 +109,35 @@ static const hpxi_sock_ops listener_ops = {
     .on_gone = listener_on_gone,
 };
 
-/* ---- Public -------------------------------------------------------------------------------------- */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
-static hpx_status listen_open(hpx_listener *listener, const hpx_listen_config *config,
-                              hpx_error *error)
+static hpx_status
+listen_open(hpx_listener *listener, const hpx_listen_config *config, hpx_error *error)
 {
     hpxi_address address;
     if (!hpxi_address_parse_endpoint(&address, config->address)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "address \"%.80s\" is not ADDR:PORT or [ADDR]:PORT",
-                              config->address);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "address \"%.80s\" is not ADDR:PORT or [ADDR]:PORT",
+            config->address);
     }
     hpx_shard *shard = listener->shard;
-    const hpx_status status =
-        hpxi_sock_listen(&shard->owner.socks, &address, config->backlog, config->reuse_port,
-                         &listener_ops, listener, &listener->sock);
+    const hpx_status status = hpxi_sock_listen(
+        &shard->owner.socks,
+        &address,
+        config->backlog,
+        config->reuse_port,
+        &listener_ops,
+        listener,
+        &listener->sock);
     if (status == HPX_E_LIMIT) {
         return hpxi_error_set(error, status, HPX_STAGE_CONFIG, "no socket left on this shard");
     }
     if (status != HPX_OK) {
-        return hpxi_error_set_errno(error, status, HPX_STAGE_CONFIG, "listen on %.80s",
-                                    config->address);
+        return hpxi_error_set_errno(
+            error, status, HPX_STAGE_CONFIG, "listen on %.80s", config->address);
     }
     hpxi_address local;
     if (hpxi_net_local(listener->sock->fd, &local) == 0) {
@@ -138,13 +146,16 @@ static hpx_status listen_open(hpx_listener *listener, const hpx_listen_config *c
     return HPX_OK;
 }
 
-hpx_status hpx_shard_listen(hpx_shard *shard, const hpx_listen_config *config, hpx_listener **out,
-                            hpx_error *error)
+hpx_status hpx_shard_listen(
+    hpx_shard *shard, const hpx_listen_config *config, hpx_listener **out, hpx_error *error)
 {
     *out = NULL;
     if (!hpxi_shard_is_owner(shard)) {
-        return hpxi_error_set(error, HPX_E_THREAD, HPX_STAGE_CONFIG,
-                              "hpx_shard_listen is for the shard's own thread");
+        return hpxi_error_set(
+            error,
+            HPX_E_THREAD,
+            HPX_STAGE_CONFIG,
+            "hpx_shard_listen is for the shard's own thread");
     }
     if (shard->owner.phase != HPXI_SHARD_RUNNING) {
         return hpxi_error_set(error, HPX_E_STATE, HPX_STAGE_CONFIG, "the shard is stopping");

@@ -69,8 +69,8 @@ static hpx_status link_init(hpxi_link *link, hpxi_port_core *core, const hpx_por
         hpxi_spsc_fini(&link->control);
         return HPX_E_NO_MEMORY;
     }
-    link->handles = hpxi_alloc_zero(core->allocator, core->handles_max * sizeof(link->handles[0]),
-                                    _Alignof(hpxi_link_handle));
+    link->handles = hpxi_alloc_zero(
+        core->allocator, core->handles_max * sizeof(link->handles[0]), _Alignof(hpxi_link_handle));
     if (link->handles == NULL) {
         hpxi_spsc_fini(&link->data);
         hpxi_spsc_fini(&link->control);
@@ -79,8 +79,8 @@ static hpx_status link_init(hpxi_link *link, hpxi_port_core *core, const hpx_por
     return HPX_OK;
 }
 
-static hpx_status port_core_new(hpxi_port_core **out, hpx_engine *engine,
-                                const hpx_port_config *config)
+static hpx_status
+port_core_new(hpxi_port_core **out, hpx_engine *engine, const hpx_port_config *config)
 {
     const hpx_allocator *allocator = &engine->memory.counting;
     hpxi_port_core *core = hpxi_alloc_zero(allocator, sizeof(*core), _Alignof(hpxi_port_core));
@@ -96,8 +96,8 @@ static hpx_status port_core_new(hpxi_port_core **out, hpx_engine *engine,
         hpxi_free(allocator, core, sizeof(*core));
         return status;
     }
-    core->links = hpxi_alloc_zero(allocator, core->shard_count * sizeof(core->links[0]),
-                                  _Alignof(hpxi_link));
+    core->links =
+        hpxi_alloc_zero(allocator, core->shard_count * sizeof(core->links[0]), _Alignof(hpxi_link));
     if (core->links == NULL) {
         hpxi_doorbell_fini(&core->doorbell);
         hpxi_free(allocator, core, sizeof(*core));
@@ -127,19 +127,29 @@ static hpx_status port_check(const hpx_port_config *config, hpx_error *error)
     };
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         const uint32_t value = members[i].value;
-        if (value < members[i].low || value > members[i].high
-            || (members[i].power && (value & (value - 1)) != 0)) {
-            return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                                  "%s is %u; it must be %s%u to %u", members[i].name, value,
-                                  members[i].power ? "a power of two from " : "", members[i].low,
-                                  members[i].high);
+        if (value < members[i].low || value > members[i].high ||
+            (members[i].power && (value & (value - 1)) != 0)) {
+            return hpxi_error_set(
+                error,
+                HPX_E_INVALID,
+                HPX_STAGE_CONFIG,
+                "%s is %u; it must be %s%u to %u",
+                members[i].name,
+                value,
+                members[i].power ? "a power of two from " : "",
+                members[i].low,
+                members[i].high);
         }
     }
     if (config->control_ring_bytes / 4 < config->handles_max * sizeof(hpxi_record)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "control_ring_bytes is %u; handles_max %u needs at least %zu",
-                              config->control_ring_bytes, config->handles_max,
-                              4 * sizeof(hpxi_record) * config->handles_max);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "control_ring_bytes is %u; handles_max %u needs at least %zu",
+            config->control_ring_bytes,
+            config->handles_max,
+            4 * sizeof(hpxi_record) * config->handles_max);
     }
     return HPX_OK;
 }
@@ -150,9 +160,8 @@ static uint32_t port_find_index(const hpx_engine *engine)
     for (uint32_t i = 0; i < engine->config.ports_max; i++) {
         bool is_free = engine->ports[i] == NULL;
         for (uint32_t s = 0; s < engine->config.shard_count && is_free; s++) {
-            is_free = atomic_load_explicit(&engine->shards[s].shared.links[i],
-                                           memory_order_acquire)
-                      == NULL;
+            is_free = atomic_load_explicit(
+                          &engine->shards[s].shared.links[i], memory_order_acquire) == NULL;
         }
         if (is_free) {
             return i;
@@ -169,8 +178,8 @@ static hpx_status port_make(hpx_port **out, hpx_engine *engine, const hpx_port_c
         return HPX_E_NO_MEMORY;
     }
     port->engine = engine;
-    port->handles = hpxi_alloc_zero(allocator, config->handles_max * sizeof(port->handles[0]),
-                                    _Alignof(hpx_handle));
+    port->handles = hpxi_alloc_zero(
+        allocator, config->handles_max * sizeof(port->handles[0]), _Alignof(hpx_handle));
     hpx_status status =
         port->handles == NULL ? HPX_E_NO_MEMORY : port_core_new(&port->core, engine, config);
     if (status != HPX_OK) {
@@ -195,15 +204,18 @@ static void port_free(hpx_port *port)
     hpxi_free(allocator, port, sizeof(*port));
 }
 
-hpx_status hpx_port_open(hpx_port **out, hpx_engine *engine, const hpx_port_config *config,
-                         hpx_error *error)
+hpx_status
+hpx_port_open(hpx_port **out, hpx_engine *engine, const hpx_port_config *config, hpx_error *error)
 {
     *out = NULL;
     hpx_port_config full = HPX_PORT_CONFIG_INIT;
     if (config != NULL) {
         if (config->size < offsetof(hpx_port_config, control_ring_bytes)) {
-            return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                                  "config size is not set; use HPX_PORT_CONFIG_INIT");
+            return hpxi_error_set(
+                error,
+                HPX_E_INVALID,
+                HPX_STAGE_CONFIG,
+                "config size is not set; use HPX_PORT_CONFIG_INIT");
         }
         memcpy(&full, config, config->size < sizeof(full) ? config->size : sizeof(full));
     }
@@ -230,8 +242,13 @@ hpx_status hpx_port_open(hpx_port **out, hpx_engine *engine, const hpx_port_conf
     }
     (void)pthread_mutex_unlock(&engine->setup_lock);
     if (status != HPX_OK) {
-        return hpxi_error_set(error, status, HPX_STAGE_CONFIG, "%s (ports_max is %u)",
-                              hpx_status_text(status), engine->config.ports_max);
+        return hpxi_error_set(
+            error,
+            status,
+            HPX_STAGE_CONFIG,
+            "%s (ports_max is %u)",
+            hpx_status_text(status),
+            engine->config.ports_max);
     }
     *out = port;
     return HPX_OK;
@@ -257,9 +274,8 @@ void hpx_port_close(hpx_port *port)
         hpx_shard *shard = &engine->shards[s];
         if (stopped) { /* no shard thread: this one may read the rings */
             link_drain(link, port->core->allocator);
-            if (atomic_exchange_explicit(&shard->shared.links[port->index], NULL,
-                                         memory_order_acq_rel)
-                != NULL) {
+            if (atomic_exchange_explicit(
+                    &shard->shared.links[port->index], NULL, memory_order_acq_rel) != NULL) {
                 hpxi_port_core_release(port->core);
             }
             continue;

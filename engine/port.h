@@ -21,9 +21,9 @@
 
 /* Control commands. */
 enum {
-    HPXI_COMMAND_CONNECT = 1, /* hpxi_command_connect */
-    HPXI_COMMAND_CLOSE = 2,   /* hpxi_command_close */
-    HPXI_COMMAND_RELEASE = 3, /* no payload: the handle is gone */
+    HPXI_COMMAND_CONNECT = 1,   /* hpxi_command_connect */
+    HPXI_COMMAND_CLOSE = 2,     /* hpxi_command_close */
+    HPXI_COMMAND_RELEASE = 3,   /* no payload: the handle is gone */
     HPXI_COMMAND_RECONNECT = 4, /* hpxi_command_close: its reason */
 };
 
@@ -71,10 +71,10 @@ typedef struct hpxi_link {
     hpxi_spsc control;
     hpxi_spsc data;
     hpxi_port_core *port;
-    hpxi_link_handle *handles; /* the shard's; [handles_max] */
+    hpxi_link_handle *handles;    /* the shard's; [handles_max] */
     _Atomic uint64_t block_bytes; /* outstanding large sends: port adds, shard subtracts */
-    _Atomic uint32_t starved;  /* some handle wants room in `data`; port sets, shard clears */
-    _Atomic uint32_t closed;   /* written by the port last: the shard may unlink once drained */
+    _Atomic uint32_t starved;     /* some handle wants room in `data`; port sets, shard clears */
+    _Atomic uint32_t closed;      /* written by the port last: the shard may unlink once drained */
 } hpxi_link;
 
 /* The part of a port that shards and channels may still need after hpx_port_close(). */
@@ -96,7 +96,7 @@ void hpxi_port_core_release(hpxi_port_core *core);
 struct hpx_port {
     hpx_engine *engine;
     hpxi_port_core *core;
-    uint32_t index; /* in the engine's table */
+    uint32_t index;      /* in the engine's table */
     hpx_handle *handles; /* [core->handles_max] */
     hpx_handle *free_handles;
     hpx_stream *streams; /* list of open streams, for the shared descriptor */

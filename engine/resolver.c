@@ -81,7 +81,7 @@ struct hpxi_resolver {
     lookup overflow; /* fails the queries for which there is no lookup; never asked */
 };
 
-/* ---- lists of queries and lookups ---- */
+/* ---- lists of queries and lookups ------------------------------------------------------------ */
 
 static void queries_init(hpxi_query *head)
 {
@@ -213,7 +213,7 @@ static void lookup_detail(lookup *entry, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- names that need no question ---- */
+/* ---- names that need no question ------------------------------------------------------------- */
 
 static bool name_is_localhost(const char *name)
 {
@@ -269,7 +269,7 @@ static bool lookup_is_known(lookup *entry)
     return entry->addresses.count != 0;
 }
 
-/* ---- asking ---- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static hpx_status resolver_status(int ares_status)
 {
@@ -397,7 +397,7 @@ static lookup *resolver_begin(hpxi_resolver *resolver, const char *name)
     return entry;
 }
 
-/* ---- delivery ---- */
+/* ---- delivery -------------------------------------------------------------------------------- */
 
 /* Call back everybody who waits for a lookup. It is given back before: callbacks may start queries
  * and cancel others, those in `waiting` too. */
@@ -576,7 +576,7 @@ uint32_t hpxi_resolver_polls(const hpxi_resolver *resolver)
     return hpxi_dns_sockets_polls(&resolver->sockets);
 }
 
-/* ---- making and freeing ---- */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 /* "ADDR", "ADDR:PORT", "[V6]" or "[V6]:PORT". Changes the text. */
 static bool resolver_parse_server(hpxi_address *out, char *text)

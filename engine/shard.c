@@ -50,7 +50,7 @@ void hpxi_shard_fini(hpx_shard *shard)
     hpxi_doorbell_fini(&shard->doorbell);
 }
 
-/* ---- Up ----------------------------------------------------------------------------------------- */
+/* ---- Up -------------------------------------------------------------------------------------- */
 
 static hpx_status shard_make_ring(hpx_shard *shard, hpx_error *error)
 {
@@ -73,12 +73,12 @@ static hpx_status shard_make_ring(hpx_shard *shard, hpx_error *error)
         .hot_max = config->hot_connections_max,
         .hot_bytes = SHARD_HOT_BYTES,
     };
-    status = hpxi_socks_init(&shard->owner.socks, &socks, shard->owner.ring, &shard->counters,
-                             shard->allocator);
+    status = hpxi_socks_init(
+        &shard->owner.socks, &socks, shard->owner.ring, &shard->counters, shard->allocator);
     if (status != HPX_OK) {
         hpxi_ring_free(shard->owner.ring, SHARD_REAP_NS);
-        return hpxi_error_set(error, status, HPX_STAGE_CONFIG, "no memory for %u sockets",
-                              config->connections_max);
+        return hpxi_error_set(
+            error, status, HPX_STAGE_CONFIG, "no memory for %u sockets", config->connections_max);
     }
     return HPX_OK;
 }
@@ -94,8 +94,14 @@ static hpx_status shard_make_parts(hpx_shard *shard, hpx_error *error)
         .servers = config->dns_servers,
         .cache_entries = config->dns_cache_entries,
     };
-    status = hpxi_resolver_new(&shard->owner.resolver, &resolver, shard->owner.ring,
-                               &shard->owner.wheel, &shard->owner.now_ns, shard->allocator, error);
+    status = hpxi_resolver_new(
+        &shard->owner.resolver,
+        &resolver,
+        shard->owner.ring,
+        &shard->owner.wheel,
+        &shard->owner.now_ns,
+        shard->allocator,
+        error);
     if (status == HPX_OK) {
         shard->owner.plain = hpxi_alloc(shard->allocator, HPXI_PLAIN_BYTES, HPXI_CACHE_LINE);
         if (shard->owner.plain != NULL) {
@@ -111,8 +117,11 @@ static hpx_status shard_make_parts(hpx_shard *shard, hpx_error *error)
 
 static void shard_arm_doorbell(hpx_shard *shard)
 {
-    hpxi_ring_poll(shard->owner.ring, hpxi_token_make(HPXI_OP_DOORBELL, 0, 0),
-                   shard->doorbell.fd, SHARD_POLL_IN);
+    hpxi_ring_poll(
+        shard->owner.ring,
+        hpxi_token_make(HPXI_OP_DOORBELL, 0, 0),
+        shard->doorbell.fd,
+        SHARD_POLL_IN);
 }
 
 hpx_status hpxi_shard_up(hpx_shard *shard, hpx_error *error)
@@ -144,7 +153,7 @@ hpx_status hpxi_shard_up(hpx_shard *shard, hpx_error *error)
     return HPX_OK;
 }
 
-/* ---- Down --------------------------------------------------------------------------------------- */
+/* ---- Down ------------------------------------------------------------------------------------ */
 
 void hpxi_shard_stop(hpx_shard *shard, uint64_t timeout_ns)
 {
@@ -166,8 +175,8 @@ void hpxi_shard_stop(hpx_shard *shard, uint64_t timeout_ns)
 
 static void shard_stop_step(hpx_shard *shard)
 {
-    if (shard->owner.phase != HPXI_SHARD_STOPPING
-        || shard->owner.now_ns < shard->owner.stop_deadline_ns) {
+    if (shard->owner.phase != HPXI_SHARD_STOPPING ||
+        shard->owner.now_ns < shard->owner.stop_deadline_ns) {
         return;
     }
     shard->owner.phase = HPXI_SHARD_ABORTING;
@@ -197,15 +206,15 @@ void hpxi_shard_down(hpx_shard *shard)
     atomic_store_explicit(&shard->shared.attached, 0, memory_order_release);
 }
 
-/* ---- The turn ----------------------------------------------------------------------------------- */
+/* ---- The turn -------------------------------------------------------------------------------- */
 
 static uint32_t shard_completions(hpx_shard *shard)
 {
     hpxi_completion completion;
     uint32_t count = 0;
     uint32_t bytes = 0;
-    while (count < TURN_COMPLETIONS_MAX && bytes < TURN_RECEIVE_MAX
-           && hpxi_ring_next(shard->owner.ring, &completion)) {
+    while (count < TURN_COMPLETIONS_MAX && bytes < TURN_RECEIVE_MAX &&
+           hpxi_ring_next(shard->owner.ring, &completion)) {
         if (count++ == 0) {
             shard->owner.now_ns = hpxi_clock_now(&shard->owner.clock); /* when bytes were taken */
         }
@@ -273,12 +282,12 @@ static uint32_t shard_settle(hpx_shard *shard)
 static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
 {
     const hpx_engine_config *config = &shard->engine->config;
-    if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL
-        || shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks)) {
+    if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL ||
+        shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks)) {
         return false;
     }
-    return config->wait_mode == HPX_WAIT_SLEEP
-           || shard->owner.now_ns - shard->owner.last_work_ns >= config->spin_ns;
+    return config->wait_mode == HPX_WAIT_SLEEP ||
+           shard->owner.now_ns - shard->owner.last_work_ns >= config->spin_ns;
 }
 
 static uint64_t shard_sleep_ns(const hpx_shard *shard, uint64_t timeout_ns)
@@ -296,8 +305,8 @@ static uint64_t shard_sleep_ns(const hpx_shard *shard, uint64_t timeout_ns)
 static void shard_sleep(hpx_shard *shard, uint64_t timeout_ns)
 {
     hpxi_doorbell_prepare(&shard->doorbell);
-    const bool stop_asked = atomic_load_explicit(&shard->shared.stop, memory_order_seq_cst) != 0
-                            && shard->owner.phase == HPXI_SHARD_RUNNING;
+    const bool stop_asked = atomic_load_explicit(&shard->shared.stop, memory_order_seq_cst) != 0 &&
+                            shard->owner.phase == HPXI_SHARD_RUNNING;
     if (!stop_asked && hpxi_links_are_empty_sc(shard) && !hpxi_ring_has_work(shard->owner.ring)) {
         const uint64_t sleep_ns = shard_sleep_ns(shard, timeout_ns);
         if (sleep_ns != 0) {

@@ -33,7 +33,7 @@
 #define HPXI_PLAIN_BYTES (32u << 10)
 
 typedef enum hpxi_shard_phase {
-    HPXI_SHARD_DOWN,     /* no ring */
+    HPXI_SHARD_DOWN, /* no ring */
     HPXI_SHARD_RUNNING,
     HPXI_SHARD_STOPPING, /* closing all connections until stop_deadline_ns */
     HPXI_SHARD_ABORTING, /* deadline passed: aborting what is left */
@@ -56,7 +56,7 @@ struct hpx_shard {
         uint64_t last_work_ns; /* for spin-then-sleep */
         hpxi_resolver *resolver;
         hpxi_random random;
-        uint8_t *plain; /* HPXI_PLAIN_BYTES: decrypted bytes, used within one callback */
+        uint8_t *plain;  /* HPXI_PLAIN_BYTES: decrypted bytes, used within one callback */
         hpx_conn *conns; /* all of them */
         uint32_t conn_count;
         hpx_conn *settle_list; /* owe an event, or may be freed */
@@ -71,7 +71,7 @@ struct hpx_shard {
         alignas(HPXI_ISOLATE) _Atomic uint32_t attached; /* owner.thread is valid */
         _Atomic uint32_t stop;                           /* engine asks to stop */
         _Atomic uint64_t stop_timeout_ns;
-        _Atomic uint32_t links_count;                    /* high-water mark of `links` */
+        _Atomic uint32_t links_count; /* high-water mark of `links` */
         hpxi_link *_Atomic links[HPXI_PORTS_MAX];
     } shared;
 
@@ -81,8 +81,8 @@ struct hpx_shard {
 
 static inline bool hpxi_shard_is_owner(const hpx_shard *shard)
 {
-    return atomic_load_explicit(&shard->shared.attached, memory_order_acquire) != 0
-           && pthread_equal(shard->owner.thread, pthread_self()) != 0;
+    return atomic_load_explicit(&shard->shared.attached, memory_order_acquire) != 0 &&
+           pthread_equal(shard->owner.thread, pthread_self()) != 0;
 }
 
 #define HPXI_ASSERT_OWNER(shard) HPX_ASSERT(hpxi_shard_is_owner(shard))

@@ -13,15 +13,21 @@ void hpx_ws_config_set_insecure_no_verify(hpx_ws_config *config)
     config->flags = HPXI_WS_FLAG_INSECURE_NO_VERIFY;
 }
 
-static hpx_status spec_range(const char *name, uint64_t value, uint64_t low, uint64_t high,
-                             hpx_error *error)
+static hpx_status
+spec_range(const char *name, uint64_t value, uint64_t low, uint64_t high, hpx_error *error)
 {
     if (value >= low && value <= high) {
         return HPX_OK;
     }
-    return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                          "%s is %llu; allowed are %llu to %llu", name, (unsigned long long)value,
-                          (unsigned long long)low, (unsigned long long)high);
+    return hpxi_error_set(
+        error,
+        HPX_E_INVALID,
+        HPX_STAGE_CONFIG,
+        "%s is %llu; allowed are %llu to %llu",
+        name,
+        (unsigned long long)value,
+        (unsigned long long)low,
+        (unsigned long long)high);
 }
 
 static void spec_defaults(hpx_ws_config *config)
@@ -83,21 +89,32 @@ static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *erro
         }
     }
     if ((config->stream_ring_bytes & (config->stream_ring_bytes - 1)) != 0) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "stream_ring_bytes is %u; it must be a power of two",
-                              config->stream_ring_bytes);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "stream_ring_bytes is %u; it must be a power of two",
+            config->stream_ring_bytes);
     }
     if (!(config->backoff_factor >= 1.0 && config->backoff_factor <= 10.0)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "backoff_factor is %g; allowed are 1 to 10", config->backoff_factor);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "backoff_factor is %g; allowed are 1 to 10",
+            config->backoff_factor);
     }
     if (!(config->backoff_jitter >= 0.0 && config->backoff_jitter <= 1.0)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "backoff_jitter is %g; allowed are 0 to 1", config->backoff_jitter);
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "backoff_jitter is %g; allowed are 0 to 1",
+            config->backoff_jitter);
     }
     if (config->flags != 0 && config->flags != HPXI_WS_FLAG_INSECURE_NO_VERIFY) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "flags is %#x; unknown",
-                              config->flags);
+        return hpxi_error_set(
+            error, HPX_E_INVALID, HPX_STAGE_CONFIG, "flags is %#x; unknown", config->flags);
     }
     return HPX_OK;
 }
@@ -143,13 +160,18 @@ static hpx_status spec_check_strings(const hpx_ws_config *config, hpx_error *err
     };
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         if (lists[i].count != 0 && lists[i].list == NULL) {
-            return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                                  "%s is NULL but its count is %u", lists[i].name, lists[i].count);
+            return hpxi_error_set(
+                error,
+                HPX_E_INVALID,
+                HPX_STAGE_CONFIG,
+                "%s is NULL but its count is %u",
+                lists[i].name,
+                lists[i].count);
         }
         for (uint32_t k = 0; k < lists[i].count; k++) {
             if (lists[i].list[k] == NULL) {
-                return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s[%u] is NULL",
-                                      lists[i].name, k);
+                return hpxi_error_set(
+                    error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s[%u] is NULL", lists[i].name, k);
             }
         }
     }
@@ -158,8 +180,13 @@ static hpx_status spec_check_strings(const hpx_ws_config *config, hpx_error *err
 
 static hpx_status spec_bad_resolve(const char *text, const char *why, hpx_error *error)
 {
-    return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                          "resolve \"%.80s\": %s; expected HOST:PORT:ADDR[,ADDR...]", text, why);
+    return hpxi_error_set(
+        error,
+        HPX_E_INVALID,
+        HPX_STAGE_CONFIG,
+        "resolve \"%.80s\": %s; expected HOST:PORT:ADDR[,ADDR...]",
+        text,
+        why);
 }
 
 /* One "HOST:PORT:ADDR[,ADDR...]" (as curl's --resolve); used only if it names the URL's host and
@@ -181,9 +208,8 @@ static hpx_status spec_resolve(hpxi_spec *spec, const char *text, hpx_error *err
     const bool bracketed = text[0] == '[';
     const char *host = bracketed ? text + 1 : text;
     const size_t host_bytes = (size_t)(host_end - host) - (bracketed ? 1 : 0);
-    const bool match = strlen(spec->url.host) == host_bytes
-                       && strncasecmp(spec->url.host, host, host_bytes) == 0
-                       && port == spec->url.port;
+    const bool match = strlen(spec->url.host) == host_bytes &&
+                       strncasecmp(spec->url.host, host, host_bytes) == 0 && port == spec->url.port;
     for (const char *at = port_end + 1;;) {
         const size_t bytes = strcspn(at, ",");
         char address[HPXI_ADDRESS_TEXT_BYTES];
@@ -256,14 +282,17 @@ static hpx_status spec_fill(hpxi_spec *spec, const hpx_ws_config *from, hpx_erro
     return HPX_OK;
 }
 
-hpx_status hpxi_spec_new(hpxi_spec **out, const hpx_ws_config *config,
-                         const hpx_allocator *allocator, hpx_error *error)
+hpx_status hpxi_spec_new(
+    hpxi_spec **out, const hpx_ws_config *config, const hpx_allocator *allocator, hpx_error *error)
 {
     *out = NULL;
     hpx_ws_config full = HPX_WS_CONFIG_INIT;
     if (config == NULL || config->size < offsetof(hpx_ws_config, headers)) {
-        return hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG,
-                              "config is NULL or its size is not set; use HPX_WS_CONFIG_INIT");
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "config is NULL or its size is not set; use HPX_WS_CONFIG_INIT");
     }
     memcpy(&full, config, config->size < sizeof(full) ? config->size : sizeof(full));
     full.size = (uint32_t)sizeof(full);

@@ -24,14 +24,14 @@
 #define HPXI_RESOLVE_MAX      16u
 
 typedef struct hpxi_spec {
-    hpx_ws_config config;            /* defaults filled in; its pointers point into this object */
+    hpx_ws_config config; /* defaults filled in; its pointers point into this object */
     hpxi_url url;
-    hpxi_addresses override;         /* from config.resolve; count 0: ask the resolver */
-    hpxi_ws_request_config request;  /* without the nonce */
+    hpxi_addresses override;        /* from config.resolve; count 0: ask the resolver */
+    hpxi_ws_request_config request; /* without the nonce */
     bool insecure_no_verify;
-    hpx_tls_context *tls;            /* a reference, for wss */
+    hpx_tls_context *tls; /* a reference, for wss */
     const hpx_allocator *allocator;
-    char *strings;                   /* one block for all strings */
+    char *strings; /* one block for all strings */
     size_t strings_bytes;
     const char *headers[HPXI_HEADERS_MAX];
     const char *subprotocols[HPXI_SUBPROTOCOLS_MAX];
@@ -39,8 +39,8 @@ typedef struct hpxi_spec {
 
 /* Check, copy, parse. `error` names the bad member. HPX_OK, HPX_E_INVALID, HPX_E_URL,
  * HPX_E_NO_MEMORY. The TLS context is not filled in here unless config->tls is set. */
-hpx_status hpxi_spec_new(hpxi_spec **out, const hpx_ws_config *config,
-                         const hpx_allocator *allocator, hpx_error *error);
+hpx_status hpxi_spec_new(
+    hpxi_spec **out, const hpx_ws_config *config, const hpx_allocator *allocator, hpx_error *error);
 
 /* NULL is a no-op. */
 void hpxi_spec_free(hpxi_spec *spec);

@@ -22,9 +22,9 @@ static void thread_format_cpus(const cpu_set_t *set, char *text, size_t size)
             cpu++;
         }
         const char *comma = used == 0 ? "" : ",";
-        const int wrote =
-            first == cpu ? snprintf(text + used, size - used, "%s%zu", comma, first)
-                         : snprintf(text + used, size - used, "%s%zu-%zu", comma, first, cpu);
+        const int wrote = first == cpu
+                              ? snprintf(text + used, size - used, "%s%zu", comma, first)
+                              : snprintf(text + used, size - used, "%s%zu-%zu", comma, first, cpu);
         used += wrote > 0 ? (size_t)wrote : 0;
     }
 }
@@ -45,10 +45,14 @@ hpx_status hpxi_thread_pin(uint32_t cpu, hpx_error *error)
     if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
         thread_format_cpus(&allowed, text, sizeof(text));
     }
-    return hpxi_error_set(error, HPX_E_CPU, HPX_STAGE_CONFIG,
-                          "cannot pin to CPU %u: this process may use CPUs %s (see taskset, cgroup "
-                          "cpuset, isolcpus)",
-                          cpu, text);
+    return hpxi_error_set(
+        error,
+        HPX_E_CPU,
+        HPX_STAGE_CONFIG,
+        "cannot pin to CPU %u: this process may use CPUs %s (see taskset, cgroup "
+        "cpuset, isolcpus)",
+        cpu,
+        text);
 }
 
 void hpxi_thread_name(const char *prefix, uint32_t index)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* first.c - the program of the README: subscribe, and print what comes. */
-#include <hpx/hpx.h>
 #include <stdio.h>
+
+#include <hpx/hpx.h>
 
 int main(void)
 {
@@ -19,10 +20,12 @@ int main(void)
         hpx_ws_connect(port, &config, &handle, &stream, &error) < 0)
         return fprintf(stderr, "%s\n", error.detail), 1;
 
-    hpx_span subscribe = hpx_span_of("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\","
-                                     "\"params\":{\"channels\":[\"trades.BTC-USD\"]}}");
+    hpx_span subscribe =
+        hpx_span_of("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\","
+                    "\"params\":{\"channels\":[\"trades.BTC-USD\"]}}");
     while (hpx_stream_wait(stream, &event, UINT64_MAX) == 1) {
-        if (event.kind == HPX_EVENT_CONNECTED && hpx_handle_send(handle, HPX_MESSAGE_TEXT, subscribe))
+        if (event.kind == HPX_EVENT_CONNECTED &&
+            hpx_handle_send(handle, HPX_MESSAGE_TEXT, subscribe))
             break;
         if (event.kind == HPX_EVENT_MESSAGE)
             printf("%.*s\n", (int)event.payload.size, (const char *)event.payload.data);

@@ -81,12 +81,11 @@ static void on_event(hpx_conn *conn, const hpx_event *event, void *user)
 static void open_raw(client *c, uint16_t port)
 {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons(port),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const int one = 1;
-    if (connect(c->fd, (const struct sockaddr *)&address, sizeof(address)) != 0
-        || setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0) {
+    if (connect(c->fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0) {
         perror("bench: connect");
         exit(1);
     }
@@ -158,7 +157,7 @@ void client_close(client *c)
     free(c);
 }
 
-/* ---- Round trips --------------------------------------------------------------------------------- */
+/* ---- Round trips ----------------------------------------------------------------------------- */
 
 static void ping_raw(client *c)
 {
@@ -208,7 +207,7 @@ void client_ping(client *c, size_t bytes, uint32_t count, uint64_t *samples)
     }
 }
 
-/* ---- Floods ---------------------------------------------------------------------------------------- */
+/* ---- Floods ---------------------------------------------------------------------------------- */
 
 /* Receives 256 KiB at a time and walks the frame headers: what any receiver has to do at least. */
 static void flood_raw(client *c, uint64_t until)
@@ -217,8 +216,8 @@ static void flood_raw(client *c, uint64_t until)
     uint8_t head[4];
     size_t head_have = 0;
     while (now_of(CLOCK_MONOTONIC) < until) {
-        const ssize_t got = recv(c->fd, c->buffer, RAW_BUFFER_BYTES,
-                                 c->kind == CLIENT_RAW ? MSG_DONTWAIT : 0);
+        const ssize_t got =
+            recv(c->fd, c->buffer, RAW_BUFFER_BYTES, c->kind == CLIENT_RAW ? MSG_DONTWAIT : 0);
         if (got <= 0) {
             continue;
         }
@@ -243,8 +242,8 @@ static void flood_raw(client *c, uint64_t until)
 
 void client_flood(client *c, uint64_t ns, flood_result *out)
 {
-    if (c->engine == NULL && c->received == 0
-        && send(c->fd, c->buffer, 1, MSG_NOSIGNAL) != 1) { /* tells the peer to begin */
+    if (c->engine == NULL && c->received == 0 &&
+        send(c->fd, c->buffer, 1, MSG_NOSIGNAL) != 1) { /* tells the peer to begin */
         perror("bench: send");
         exit(1);
     }

@@ -5,12 +5,12 @@
 // Run with --benchmark_enable_random_interleaving=true --benchmark_repetitions=N: each repetition
 // of each variant is a round of its own, in random order, so that drift hits all of them alike.
 // bench/report.py draws the ratios from the JSON.
-#include <benchmark/benchmark.h>
+#include "bench_loopback.h"
 
 #include <algorithm>
+#include <benchmark/benchmark.h>
 #include <vector>
 
-#include "bench_loopback.h"
 #include "peers.h"
 
 namespace
@@ -20,8 +20,12 @@ constexpr uint32_t kRound = 2000;
 constexpr uint32_t kWarmUp = 200;
 constexpr uint64_t kFloodNs = 300000000;
 
-void BM_Echo(benchmark::State &state, client_kind kind, peer_kind peer_type, size_t bytes,
-             uint32_t slot_bytes)
+void BM_Echo(
+    benchmark::State &state,
+    client_kind kind,
+    peer_kind peer_type,
+    size_t bytes,
+    uint32_t slot_bytes)
 {
     peer_pin_self(0);
     peer *p = peer_start(peer_type, 1);
@@ -40,7 +44,8 @@ void BM_Echo(benchmark::State &state, client_kind kind, peer_kind peer_type, siz
     }
     std::sort(all.begin(), all.end());
     const auto at = [&](double q) {
-        return static_cast<double>(all[static_cast<size_t>(q * static_cast<double>(all.size() - 1))]);
+        return static_cast<double>(
+            all[static_cast<size_t>(q * static_cast<double>(all.size() - 1))]);
     };
     state.counters["p50_ns"] = at(0.50);
     state.counters["p90_ns"] = at(0.90);
@@ -76,13 +81,13 @@ void BM_Flood(benchmark::State &state, client_kind kind, peer_kind peer_type, ui
 
 void RegisterAll()
 {
-    const auto echo = [](const char *name, client_kind kind, peer_kind peer, size_t bytes,
-                         uint32_t slot) {
-        benchmark::RegisterBenchmark(name, BM_Echo, kind, peer, bytes, slot)
-            ->UseManualTime()
-            ->Iterations(1)
-            ->Unit(benchmark::kMillisecond);
-    };
+    const auto echo =
+        [](const char *name, client_kind kind, peer_kind peer, size_t bytes, uint32_t slot) {
+            benchmark::RegisterBenchmark(name, BM_Echo, kind, peer, bytes, slot)
+                ->UseManualTime()
+                ->Iterations(1)
+                ->Unit(benchmark::kMillisecond);
+        };
     echo("echo/raw_spin/128", CLIENT_RAW, PEER_RAW_ECHO, 128, 0);
     echo("echo/ws_multishot/128", CLIENT_WS_MULTISHOT, PEER_WS_ECHO, 128, 0);
     echo("echo/ws_hot/128", CLIENT_WS_HOT, PEER_WS_ECHO, 128, 0);

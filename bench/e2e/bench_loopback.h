@@ -11,13 +11,13 @@ extern "C" {
 #endif
 
 typedef enum client_kind {
-    CLIENT_RAW,           /* send() and recv(MSG_DONTWAIT) spinning: the floor */
-    CLIENT_RAW_BLOCKING,  /* send() and recv() blocking */
+    CLIENT_RAW,          /* send() and recv(MSG_DONTWAIT) spinning: the floor */
+    CLIENT_RAW_BLOCKING, /* send() and recv() blocking */
     CLIENT_WS_MULTISHOT,
     CLIENT_WS_HOT,
     CLIENT_WSS_MULTISHOT,
     CLIENT_WSS_HOT,
-    CLIENT_WS_SLEEP,      /* multishot, wait mode SLEEP */
+    CLIENT_WS_SLEEP, /* multishot, wait mode SLEEP */
 } client_kind;
 
 typedef struct client client;
@@ -32,9 +32,9 @@ void client_ping(client *c, size_t bytes, uint32_t count, uint64_t *samples);
 /* What a flood of frames cost: taken for `ns` nanoseconds. */
 typedef struct flood_result {
     uint64_t messages;
-    uint64_t bytes;   /* payload */
+    uint64_t bytes; /* payload */
     uint64_t wall_ns;
-    uint64_t cpu_ns;  /* of the receiving thread */
+    uint64_t cpu_ns; /* of the receiving thread */
 } flood_result;
 
 void client_flood(client *c, uint64_t ns, flood_result *out);

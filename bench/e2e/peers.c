@@ -71,11 +71,14 @@ static void make_certificates(void)
     }
     (void)atexit(remove_certificates);
     char command[640];
-    (void)snprintf(command, sizeof(command),
-                   "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-                   "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 "
-                   "-keyout '%s/key.pem' -out '%s/cert.pem' 2>/dev/null",
-                   ca_dir, ca_dir);
+    (void)snprintf(
+        command,
+        sizeof(command),
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 "
+        "-keyout '%s/key.pem' -out '%s/cert.pem' 2>/dev/null",
+        ca_dir,
+        ca_dir);
     if (system(command) != 0) {
         fprintf(stderr, "the openssl command failed\n");
         exit(1);
@@ -101,7 +104,7 @@ const char *peer_ca_file(void)
     return ca_path;
 }
 
-/* ---- Bytes ---------------------------------------------------------------------------------- */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 /* Spins until something is there. 0: the end, or told to stop. */
 static size_t spin_recv(peer *p, int fd, uint8_t *data, size_t size)
@@ -147,7 +150,7 @@ static bool block_send(int fd, const uint8_t *data, size_t size)
     return true;
 }
 
-/* ---- WebSocket, the least of it ---------------------------------------------------------------- */
+/* ---- WebSocket, the least of it -------------------------------------------------------------- */
 
 /* The 101 for the request in `in`; 0 while it is not complete. */
 static size_t answer_of(const uint8_t *in, size_t size, uint8_t *out)
@@ -163,10 +166,12 @@ static size_t answer_of(const uint8_t *in, size_t size, uint8_t *out)
     }
     char accept[HPXI_WS_ACCEPT_BYTES + 1];
     hpxi_ws_accept_of(accept, key + sizeof(field) - 1, HPXI_WS_KEY_BYTES);
-    const int wrote = snprintf((char *)out, 256,
-                               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                               "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-                               accept);
+    const int wrote = snprintf(
+        (char *)out,
+        256,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+        accept);
     return (size_t)wrote;
 }
 
@@ -215,7 +220,7 @@ static size_t upgrade(peer *p, int fd)
     }
 }
 
-/* ---- Loops --------------------------------------------------------------------------------------- */
+/* ---- Loops ----------------------------------------------------------------------------------- */
 
 static void run_raw_echo(peer *p, int fd)
 {
@@ -275,8 +280,8 @@ static void run_wss_echo(peer *p, int fd)
             }
         }
         for (ptrdiff_t n = 1; handshaken && n > 0;) {
-            n = hpxi_tls_read(tls, &data, &got, plain + have, sizeof(plain) - have, &cipher,
-                              &error);
+            n = hpxi_tls_read(
+                tls, &data, &got, plain + have, sizeof(plain) - have, &cipher, &error);
             have += n > 0 ? (size_t)n : 0;
         }
         size_t wrote = 0;
@@ -289,9 +294,9 @@ static void run_wss_echo(peer *p, int fd)
         }
         have -= used;
         memmove(plain, plain + used, have);
-        if (wrote != 0
-            && hpxi_tls_write(tls, (hpx_span){.data = p->out, .size = wrote}, &cipher, &error)
-                   != HPX_OK) {
+        if (wrote != 0 &&
+            hpxi_tls_write(tls, (hpx_span){.data = p->out, .size = wrote}, &cipher, &error) !=
+                HPX_OK) {
             break;
         }
         const hpx_span out = hpxi_buf_span(&cipher);
@@ -371,12 +376,11 @@ peer *peer_start(peer_kind kind, int cpu)
     p->kind = kind;
     p->cpu = cpu;
     p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
-    if (p->listener < 0 || bind(p->listener, (struct sockaddr *)&address, size) != 0
-        || listen(p->listener, 16) != 0
-        || getsockname(p->listener, (struct sockaddr *)&address, &size) != 0) {
+    if (p->listener < 0 || bind(p->listener, (struct sockaddr *)&address, size) != 0 ||
+        listen(p->listener, 16) != 0 ||
+        getsockname(p->listener, (struct sockaddr *)&address, &size) != 0) {
         die("listen");
     }
     p->port = ntohs(address.sin_port);

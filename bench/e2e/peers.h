@@ -14,9 +14,9 @@ extern "C" {
 #endif
 
 typedef enum peer_kind {
-    PEER_RAW_ECHO, /* sends back what it receives */
-    PEER_WS_ECHO,  /* answers the upgrade, then sends each small frame back unmasked */
-    PEER_WSS_ECHO, /* the same over TLS 1.3 */
+    PEER_RAW_ECHO,  /* sends back what it receives */
+    PEER_WS_ECHO,   /* answers the upgrade, then sends each small frame back unmasked */
+    PEER_WSS_ECHO,  /* the same over TLS 1.3 */
     PEER_RAW_FLOOD, /* after one byte: 64 KiB of WebSocket frames per send(), for ever */
     PEER_WS_FLOOD,  /* the same after an upgrade */
 } peer_kind;

@@ -167,7 +167,7 @@ typedef struct hpx_ws_config {
  *  servers that you trust by other means; shows as tls_verified == false. @thread any */
 HPX_API void hpx_ws_config_set_insecure_no_verify(hpx_ws_config *config);
 
-/* ---- Through a port ------------------------------------------------------------------------ */
+/* ---- Through a port -------------------------------------------------------------------------- */
 
 /**
  * Begin a connection. Returns at once; its outcome arrives as CONNECTED, or as DISCONNECTED and
@@ -263,7 +263,7 @@ HPX_API int hpx_stream_fd(hpx_stream *stream);
  *  @thread port @blocks never */
 HPX_API void hpx_stream_release(hpx_stream *stream);
 
-/* ---- Inline, on the shard ------------------------------------------------------------------ */
+/* ---- Inline, on the shard -------------------------------------------------------------------- */
 
 /**
  * Begin a connection from the shard's own thread; config->on_event is required. The first event
@@ -310,7 +310,7 @@ HPX_API void *hpx_conn_get_user(const hpx_conn *conn);
 /** The shard that owns the connection. @thread owner */
 HPX_API hpx_shard *hpx_conn_get_shard(const hpx_conn *conn);
 
-/* ---- Server role ---------------------------------------------------------------------------- */
+/* ---- Server role ----------------------------------------------------------------------------- */
 
 /** Start from HPX_LISTEN_CONFIG_INIT. A zero member means its default. Strings are copied. */
 typedef struct hpx_listen_config {

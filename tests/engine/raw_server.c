@@ -42,11 +42,12 @@ static void raw_upgrade(int fd)
     char accept[HPXI_WS_ACCEPT_BYTES + 1];
     hpxi_ws_accept_of(accept, key, HPXI_WS_KEY_BYTES);
     char out[256];
-    const int size = snprintf(out,
-                              sizeof(out),
-                              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                              "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-                              accept);
+    const int size = snprintf(
+        out,
+        sizeof(out),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+        accept);
     (void)send(fd, out, (size_t)size, MSG_NOSIGNAL);
 }
 
@@ -129,8 +130,7 @@ void raw_server_open(raw_server *server, raw_mode mode)
 {
     *server = (raw_server){.mode = mode};
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     assert_int_equal(bind(server->listener, (struct sockaddr *)&address, size), 0);
     assert_int_equal(listen(server->listener, 16), 0);

@@ -31,7 +31,7 @@ static unsigned descriptors(void)
     return count;
 }
 
-/* ---- An engine whose blocks are counted ------------------------------------------------------- */
+/* ---- An engine whose blocks are counted ------------------------------------------------------ */
 
 static _Atomic int64_t live_blocks;
 
@@ -113,8 +113,10 @@ static void wait_state(const hpx_handle *handle, hpx_conn_state state)
     const uint64_t start = hpx_clock_now_ns();
     while (hpx_handle_state(handle) != state) {
         if (hpx_clock_now_ns() - start > WAIT_NS) {
-            fail_msg("state is %s, not %s", hpx_conn_state_name(hpx_handle_state(handle)),
-                     hpx_conn_state_name(state));
+            fail_msg(
+                "state is %s, not %s",
+                hpx_conn_state_name(hpx_handle_state(handle)),
+                hpx_conn_state_name(state));
         }
     }
 }

@@ -59,8 +59,8 @@ static void on_server(hpx_conn *conn, const hpx_event *event, void *user)
 
 static void client_send(loop *l, hpx_conn *conn)
 {
-    static const size_t sizes[] = {0,   1,    2,     124,   125,    126,        127,
-                                   128, 1000, 65535, 65536, 100000, 16u << 20, 3};
+    static const size_t sizes[] = {
+        0, 1, 2, 124, 125, 126, 127, 128, 1000, 65535, 65536, 100000, 16u << 20, 3};
     l->size = sizes[l->echoed % (sizeof(sizes) / sizeof(sizes[0]))];
     for (size_t i = 0; i < l->size; i++) {
         l->expected[i] = (uint8_t)(i * 31 + l->echoed);
@@ -144,9 +144,14 @@ static void loop_connect(loop *l, hpx_receive_mode mode)
     while (l->closed == 0 || l->server_closed != l->server_connected) {
         assert_true(hpx_shard_poll_wait(l->shard, HPX_NS_PER_S) >= 0);
         if (hpx_clock_now_ns() > l->deadline_ns) {
-            fail_msg("hang: connected %u echoed %u disconnected %u closed %u server %u/%u",
-                     l->connected, l->echoed, l->disconnected, l->closed, l->server_connected,
-                     l->server_closed);
+            fail_msg(
+                "hang: connected %u echoed %u disconnected %u closed %u server %u/%u",
+                l->connected,
+                l->echoed,
+                l->disconnected,
+                l->closed,
+                l->server_connected,
+                l->server_closed);
         }
     }
 }

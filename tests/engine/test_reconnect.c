@@ -33,7 +33,7 @@ static unsigned descriptors(void)
     return count;
 }
 
-/* ---- The delay -------------------------------------------------------------------------------- */
+/* ---- The delay ------------------------------------------------------------------------------- */
 
 static void test_backoff_when_no_jitter_then_exact(void **state)
 {
@@ -80,7 +80,7 @@ static void test_backoff_when_jitter_then_spread_evenly(void **state)
     hpxi_random_fini(&random);
 }
 
-/* ---- Against a server that misbehaves ---------------------------------------------------------- */
+/* ---- Against a server that misbehaves -------------------------------------------------------- */
 
 typedef struct rig {
     hpx_engine *engine;
@@ -213,8 +213,8 @@ static void test_reconnect_when_retry_after_then_waits(void **state)
     expect(&r, &event, HPX_EVENT_DISCONNECTED, HPX_E_UPGRADE_STATUS);
     assert_int_equal(event.error->http_status, 429);
     expect(&r, &event, HPX_EVENT_DISCONNECTED, HPX_E_UPGRADE_STATUS);
-    assert_true(atomic_load(&r.peer.times_ns[1]) - atomic_load(&r.peer.times_ns[0])
-                >= HPX_NS_PER_S);
+    assert_true(
+        atomic_load(&r.peer.times_ns[1]) - atomic_load(&r.peer.times_ns[0]) >= HPX_NS_PER_S);
     rig_close(&r, true);
 }
 
@@ -232,8 +232,8 @@ static void test_close_when_backing_off_then_closed_at_once(void **state)
     expect(&r, &event, HPX_EVENT_CONNECTED, HPX_OK);
     expect(&r, &event, HPX_EVENT_DISCONNECTED, HPX_E_EOF);
     assert_int_equal(hpx_handle_state(r.handle), HPX_CONN_BACKING_OFF);
-    assert_int_equal(hpx_handle_send(r.handle, HPX_MESSAGE_TEXT, hpx_span_of("no")),
-                     HPX_E_NOT_CONNECTED);
+    assert_int_equal(
+        hpx_handle_send(r.handle, HPX_MESSAGE_TEXT, hpx_span_of("no")), HPX_E_NOT_CONNECTED);
     const uint64_t start = hpx_clock_now_ns();
     assert_int_equal(hpx_handle_close(r.handle, 0, (hpx_span){0}), HPX_OK);
     expect(&r, &event, HPX_EVENT_CLOSED, HPX_E_EOF);
@@ -346,17 +346,17 @@ static void test_watchdog_when_no_message_then_lost(void **state)
     rig_close(&r, true);
 }
 
-/* ---- Many reconnects, both roles on one shard ---------------------------------------------------- */
+/* ---- Many reconnects, both roles on one shard ------------------------------------------------ */
 
 #define RECONNECTS 1000u
 
 typedef struct pair {
-    hpx_conn *server;  /* the one live connection at the server */
-    uint32_t live;     /* how many there are */
+    hpx_conn *server; /* the one live connection at the server */
+    uint32_t live;    /* how many there are */
     uint64_t epoch;
     uint64_t lost;
-    uint64_t heard;    /* epochs whose greeting arrived */
-    uint64_t stale;    /* greetings of another epoch than the connection's */
+    uint64_t heard; /* epochs whose greeting arrived */
+    uint64_t stale; /* greetings of another epoch than the connection's */
     uint64_t accepted;
     bool closed;
 } pair;

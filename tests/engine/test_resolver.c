@@ -454,7 +454,7 @@ static void test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold
     resolver_bed_close(&bed);
 }
 
-/* ---- making ---- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static void test_new_when_servers_are_no_addresses_then_invalid(void **state)
 {
@@ -537,7 +537,7 @@ static void test_new_when_any_allocation_fails_then_no_leak(void **state)
     resolver_bed_close(&bed);
 }
 
-/* ---- the hosts file ---- */
+/* ---- the hosts file -------------------------------------------------------------------------- */
 
 static void write_hosts(const resolver_bed *bed, const char *text)
 {

@@ -87,13 +87,13 @@ void *aligned_alloc(size_t align, size_t size)
 }
 #endif
 
-/* ---- Server --------------------------------------------------------------------------------------- */
+/* ---- Server ---------------------------------------------------------------------------------- */
 
 static void on_server(hpx_conn *conn, const hpx_event *event, void *user)
 {
     (void)user;
-    if (event->kind == HPX_EVENT_MESSAGE
-        && hpx_conn_send(conn, event->message_kind, event->payload) != HPX_OK) {
+    if (event->kind == HPX_EVENT_MESSAGE &&
+        hpx_conn_send(conn, event->message_kind, event->payload) != HPX_OK) {
         _exit(3);
     }
 }
@@ -110,10 +110,10 @@ static void serve(hpx_tls_context *tls, int port_pipe)
     listen.address = "127.0.0.1:0";
     listen.on_event = on_server;
     listen.tls = tls;
-    if (hpx_engine_new(&engine, &config, &error) != HPX_OK
-        || hpx_engine_start(engine, &error) != HPX_OK
-        || hpx_shard_attach(hpx_engine_shard(engine, 0), &error) != HPX_OK
-        || hpx_shard_listen(hpx_engine_shard(engine, 0), &listen, &listener, &error) != HPX_OK) {
+    if (hpx_engine_new(&engine, &config, &error) != HPX_OK ||
+        hpx_engine_start(engine, &error) != HPX_OK ||
+        hpx_shard_attach(hpx_engine_shard(engine, 0), &error) != HPX_OK ||
+        hpx_shard_listen(hpx_engine_shard(engine, 0), &listen, &listener, &error) != HPX_OK) {
         _exit(2);
     }
     const uint16_t port = hpx_listener_get_port(listener);
@@ -125,7 +125,7 @@ static void serve(hpx_tls_context *tls, int port_pipe)
     }
 }
 
-/* ---- Client --------------------------------------------------------------------------------------- */
+/* ---- Client ---------------------------------------------------------------------------------- */
 
 typedef struct client {
     hpx_conn *conn;
@@ -195,10 +195,10 @@ static void run_client(uint16_t port, hpx_receive_mode mode, hpx_tls_context *tl
     ws.user = &c;
     ws.receive_mode = mode;
     ws.ping_interval_ns = HPX_NEVER; /* a ping would be one more send */
-    if (hpx_engine_new(&engine, &config, &error) != HPX_OK
-        || hpx_engine_start(engine, &error) != HPX_OK
-        || hpx_shard_attach(hpx_engine_shard(engine, 0), &error) != HPX_OK
-        || hpx_shard_connect(hpx_engine_shard(engine, 0), &ws, &c.conn, &error) != HPX_OK) {
+    if (hpx_engine_new(&engine, &config, &error) != HPX_OK ||
+        hpx_engine_start(engine, &error) != HPX_OK ||
+        hpx_shard_attach(hpx_engine_shard(engine, 0), &error) != HPX_OK ||
+        hpx_shard_connect(hpx_engine_shard(engine, 0), &ws, &c.conn, &error) != HPX_OK) {
         (void)snprintf(out->failure, sizeof(out->failure), "%s", error.detail);
         _exit(1);
     }
@@ -224,7 +224,7 @@ static void run_client(uint16_t port, hpx_receive_mode mode, hpx_tls_context *tl
     _exit(c.ended ? 1 : 0);
 }
 
-/* ---- Tracer --------------------------------------------------------------------------------------- */
+/* ---- Tracer ---------------------------------------------------------------------------------- */
 
 /* Counts the tracee's system calls between its two marks. */
 static void count_syscalls(pid_t pid, uint64_t counts[SYSCALLS_MAX])
@@ -234,9 +234,9 @@ static void count_syscalls(pid_t pid, uint64_t counts[SYSCALLS_MAX])
     bool entering = true;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSTOPPED(status));
-    assert_int_equal(ptrace(PTRACE_SETOPTIONS, pid, NULL,
-                            (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)),
-                     0);
+    assert_int_equal(
+        ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)),
+        0);
     for (;;) {
         assert_int_equal(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -277,8 +277,8 @@ static void measure(hpx_receive_mode mode, bool tls, report *out, uint64_t *coun
         serve(tls ? server_tls : NULL, ports[1]);
     }
     assert_int_equal(read(ports[0], &port, sizeof(port)), sizeof(port));
-    report *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    report *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(shared != MAP_FAILED);
     const pid_t client_pid = fork();
     assert_true(client_pid >= 0);
@@ -313,9 +313,13 @@ static void expect_lean(hpx_receive_mode mode, bool tls)
     const uint64_t sends = counts[SYS_sendto];
     const uint64_t enters = counts[SYS_io_uring_enter];
     const uint64_t recvs = counts[SYS_recvfrom];
-    print_message("%s %s: per message %.4f sends, %.4f enters, %.4f recvs\n",
-                  tls ? "tls" : "plain", mode == HPX_RECEIVE_HOT ? "hot" : "multishot",
-                  (double)sends / MESSAGES, (double)enters / MESSAGES, (double)recvs / MESSAGES);
+    print_message(
+        "%s %s: per message %.4f sends, %.4f enters, %.4f recvs\n",
+        tls ? "tls" : "plain",
+        mode == HPX_RECEIVE_HOT ? "hot" : "multishot",
+        (double)sends / MESSAGES,
+        (double)enters / MESSAGES,
+        (double)recvs / MESSAGES);
     assert_true(sends <= MESSAGES);
     assert_int_equal(sends, result.send_syscalls);
     if (mode == HPX_RECEIVE_HOT) {

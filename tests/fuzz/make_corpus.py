@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the seed corpora of the codec fuzzers into corpus/<fuzzer>/, from the rules they are about.
+"""Writes the seed corpora of the codec fuzzers into corpus/<fuzzer>/, from the rules behind them.
 
 The files are small, their names say what they hold, and the same call gives the same bytes. Seeds
 that a fuzzer found (regressions) are kept beside them under other names and are not touched.
@@ -68,7 +68,8 @@ def ws_frame_streams(masked):
         "close_reason": f(CLOSE, b"\x0f\xa0" + euro) + f(TEXT, b"after"),
         "close_reason_bad": f(CLOSE, b"\x03\xe8\xff"),
         "utf8_mixed": f(TEXT, ("price " + "\u20ac \U0001f680 \u0436" * 6).encode()),
-        "utf8_fragments": f(TEXT, euro[:1], fin=False) + f(PING, b"\xff") + f(0, euro[1:2], fin=False)
+        "utf8_fragments": f(TEXT, euro[:1], fin=False) + f(PING, b"\xff")
+        + f(0, euro[1:2], fin=False)
         + f(0, euro[2:]),
         "utf8_bad": f(TEXT, b"x" * 40 + b"\xed\xa0\x80"),
         "utf8_cut": f(TEXT, b"x" * 40 + euro[:2]),
@@ -94,13 +95,15 @@ def utf8():
     bad = {
         "overlong_2": b"\xc0\xaf", "overlong_3": b"\xe0\x9f\xbf", "overlong_4": b"\xf0\x8f\xbf\xbf",
         "surrogate": b"\xed\xa0\x80", "above": b"\xf4\x90\x80\x80", "f5": b"\xf5\x80\x80\x80",
-        "continuation": b"\x80", "too_many": b"\xc3\xa9\xa9", "short_2": b"\xc3", "short_3": b"\xe2\x82",
+        "continuation": b"\x80", "too_many": b"\xc3\xa9\xa9",
+        "short_2": b"\xc3", "short_3": b"\xe2\x82",
         "short_4": b"\xf0\x9f\x9a", "fe": b"\xfe", "ff": b"\xff",
     }
     seeds = {
         "ascii": b"\x00\x21" + ascii_run,
         "mixed": b"\x00\x07" + mixed * 4,
-        "edges": b"\x00\x05" + "\x7f\u0080\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff".encode(),
+        "edges": b"\x00\x05"
+        + "\x7f\u0080\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff".encode(),
         "short": b"\x00\x01" + "\u20ac".encode(),
     }
     for name, data in bad.items():

@@ -23,7 +23,8 @@ def check(root):
     example = (root / "examples/first.c").read_text().split("\n", 2)[2]
     if program_of(readme) != example:
         problems.append("README.md: the program differs from examples/first.c")
-    documents = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    documents = [root / "README.md", root / "CONTRIBUTING.md"]
+    documents += sorted((root / "docs").rglob("*.md"))
     for document in documents:
         for match in PATH.finditer(document.read_text()):
             name = match.group(1) or match.group(2)
