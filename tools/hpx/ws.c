@@ -6,6 +6,7 @@
  *           the engine's one shard thread does the rest.
  *
  *   connecting --CONNECTED--> open --count, Ctrl-C, end of stdin, timeout--> closing --CLOSED--> .
+ *   with --reconnect: open --DISCONNECTED--> connecting
  */
 #include "ws.h"
 
@@ -46,6 +47,7 @@ typedef struct ws_client {
     uint32_t sends_done;   /* of --send */
     bool is_blocked;       /* a send met a full queue: try again soon */
     bool is_close_pending; /* a close met a full queue */
+    bool is_up;            /* between CONNECTED and DISCONNECTED */
     bool is_closed;
     int code; /* the exit code, once closing or closed */
 } ws_client;
@@ -191,6 +193,11 @@ static void ws_on_event(ws_client *client, const hpx_event *event)
     switch (event->kind) {
     case HPX_EVENT_CONNECTED:
         client->ready_ns = client->last_ns = hpx_clock_now_ns();
+        client->is_up = true;
+        client->sends_done = 0;
+        if (client->options->reconnect) {
+            cli_error("connected, epoch %llu", (unsigned long long)event->epoch);
+        }
         ws_note_connected(client, event->info);
         break;
     case HPX_EVENT_MESSAGE:
@@ -204,7 +211,11 @@ static void ws_on_event(ws_client *client, const hpx_event *event)
         break;
     case HPX_EVENT_DISCONNECTED:
         client->missed += event->missed;
-        break; /* CLOSED follows with the same cause */
+        client->is_up = false;
+        if (client->options->reconnect && client->closing_ns == 0) {
+            cli_report(event->error);
+        }
+        break; /* CLOSED follows with the same cause; or, with --reconnect, CONNECTED */
     }
 }
 
@@ -228,7 +239,7 @@ static bool ws_send(ws_client *client, hpx_span line, const char *source)
 /* Send what is there to be sent, as far as the queue takes it. */
 static void ws_send_all(ws_client *client)
 {
-    if (client->ready_ns == 0 || client->closing_ns != 0) {
+    if (!client->is_up || client->closing_ns != 0) {
         return;
     }
     client->is_blocked = false;
@@ -387,6 +398,7 @@ static hpx_status ws_connect(ws_client *client, hpx_error *error)
     config.resolve_count = options->resolve_count;
     config.message_bytes_max = options->message_bytes_max;
     config.stream_ring_bytes = WS_STREAM_BYTES;
+    config.reconnect = options->reconnect;
     config.receive_mode = options->hot ? HPX_RECEIVE_HOT : HPX_RECEIVE_MULTISHOT;
     if (options->insecure) {
         hpx_ws_config_set_insecure_no_verify(&config);

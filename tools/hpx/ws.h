@@ -21,6 +21,7 @@ typedef struct ws_options {
     const char *ca_file;
     bool insecure;
     bool hot;
+    bool reconnect;
     bool verbose;
     uint64_t count;      /* 0: no limit */
     uint64_t timeout_ns; /* 0: none */

@@ -23,6 +23,8 @@ static const char ws_help[] =
     "  --cacert FILE            trust these roots (PEM) instead of the system's\n"
     "  --insecure               accept any certificate\n"
     "  --max-message BYTES      largest message accepted (default 16M)\n"
+    "  --reconnect              come back after a loss, with backoff; each time --send goes out\n"
+    "                           again, and lifecycle events are shown on stderr\n"
     "  --hot                    spin, and read the socket directly: lowest latency\n"
     "  -v, --verbose            on stderr: stages and their times, TLS, peer, close\n\n"
     "When it ends: Ctrl-C, or Ctrl-D on a terminal, closes the connection and exits 0. When\n"
@@ -43,6 +45,7 @@ enum {
     WS_CACERT,
     WS_INSECURE,
     WS_MAX_MESSAGE,
+    WS_RECONNECT,
     WS_HOT,
 };
 
@@ -57,6 +60,7 @@ static const struct option ws_longs[] = {
     {"cacert", required_argument, NULL, WS_CACERT},
     {"insecure", no_argument, NULL, WS_INSECURE},
     {"max-message", required_argument, NULL, WS_MAX_MESSAGE},
+    {"reconnect", no_argument, NULL, WS_RECONNECT},
     {"hot", no_argument, NULL, WS_HOT},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -107,6 +111,9 @@ static bool ws_take(ws_options *out, int option)
         return true;
     case WS_INSECURE:
         out->insecure = true;
+        return true;
+    case WS_RECONNECT:
+        out->reconnect = true;
         return true;
     case WS_HOT:
         out->hot = true;
