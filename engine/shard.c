@@ -282,6 +282,9 @@ static uint32_t shard_settle(hpx_shard *shard)
 static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
 {
     const hpx_engine_config *config = &shard->engine->config;
+    if (shard->owner.phase != HPXI_SHARD_RUNNING && hpxi_shard_is_quiet(shard)) {
+        return false; /* stopped: nothing would wake it */
+    }
     if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL ||
         shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks)) {
         return false;

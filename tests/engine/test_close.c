@@ -279,6 +279,27 @@ static void test_engine_stop_when_deadline_passes_then_aborted(void **state)
     assert_int_equal(descriptors(), r.descriptors_before);
 }
 
+/* Stopping races with the last connection's end: a stopped shard must not go to sleep. */
+static void test_engine_free_when_running_then_returns(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        rig r;
+        rig_open(&r, RAW_ANSWERS_CLOSE);
+        hpx_handle *handle = NULL;
+        hpx_stream *stream = NULL;
+        rig_connect(&r, "ws", &handle, &stream);
+        if (i % 2 == 0) {
+            wait_state(handle, HPX_CONN_READY);
+        }
+        hpx_handle_release(handle);
+        hpx_port_close(r.port);
+        hpx_engine_free(r.engine);
+        raw_server_close(&r.peer);
+        assert_int_equal(atomic_load(&live_blocks), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_port_close_when_handles_are_open_then_they_are_released),
         cmocka_unit_test(test_engine_stop_when_ready_then_stream_still_tells),
         cmocka_unit_test(test_engine_stop_when_deadline_passes_then_aborted),
+        cmocka_unit_test(test_engine_free_when_running_then_returns),
     };
     return cmocka_run_group_tests_name("engine/close", tests, NULL, NULL);
 }

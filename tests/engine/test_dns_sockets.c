@@ -163,7 +163,7 @@ static void test_write_when_stream_is_pumped_before_datagrams_then_not_forgotten
      * datagrams, whose truncated answers give the stream something to write, the second. */
     fixture_ask(&f, "silent1.test");
     ares_cancel(f.channel);
-    fixture_ask(&f, "silent2.test"); /* keeps the connection open */
+    fixture_ask(&f, "silent2.test"); /* for its sake c-ares 1.18 keeps the connection open */
     while (hpxi_dns_sockets_polls(&f.sockets) != 1) {
         fixture_reap(&f);
     }
@@ -173,7 +173,6 @@ static void test_write_when_stream_is_pumped_before_datagrams_then_not_forgotten
     fixture_ask(&f, "tc1.test");
     fixture_run(&f, 1);
     assert_int_equal(f.status, ARES_SUCCESS);
-    assert_true(f.sockets.table[0].is_stream);
     fixture_ask(&f, "tc2.test");
     fixture_run(&f, 2);
     assert_int_equal(f.status, ARES_SUCCESS);

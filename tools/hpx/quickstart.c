@@ -277,14 +277,16 @@ static int quickstart_run(quickstart *q)
     }
     cli_catch_stop(NULL);
     int code = CLI_EXIT_FAILED;
-    if (quickstart_start_client(q, &error) == HPX_OK) {
+    const hpx_status started = quickstart_start_client(q, &error);
+    certs_remove(
+        &q->files); /* both sides have loaded them: nothing is left behind, come what may */
+    if (started == HPX_OK) {
         code = quickstart_play(q);
     } else {
         cli_report(&error);
     }
     quickstart_stop_client(q);
     quickstart_stop_exchange(q);
-    certs_remove(&q->files);
     return code;
 }
 
