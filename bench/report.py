@@ -24,8 +24,7 @@ ECHO = [
     ("ws_sleep", "WebSocket, sleeping shard"),
 ]
 FLOOD = [
-    ("raw_spin", "raw recv of 256 KiB, spinning, walks headers"),
-    ("raw_blocking", "raw recv of 256 KiB, blocking, walks headers"),
+    ("raw_blocking", "raw recv of 256 KiB, walks the headers"),
     ("ws_hot", "WebSocket, hot receive"),
     ("ws_multishot", "WebSocket, multishot"),
     ("ws_sleep", "WebSocket, multishot, sleeping shard"),
@@ -39,7 +38,7 @@ def load(path):
     for entry in document["benchmarks"]:
         if entry.get("run_type") != "iteration":
             continue
-        match = re.match(r"(\w+)/(\w+)(?:/(?:slot:)?(\d+))?", entry["name"])
+        match = re.match(r"(\w+)/(\w+)(?:/(?:slot:)?(\d+(?:x\d+)?))?", entry["name"])
         group, variant, size = match.groups()
         key = (group, variant if group != "slots" else f"{variant}:{size}")
         runs.setdefault(key, {})[entry["repetition_index"]] = entry
@@ -86,16 +85,18 @@ def flood_table(runs):
 
 
 def slots_table(runs):
-    sizes = sorted({int(key[1].split(":")[1]) for key in runs if key[0] == "slots"})
+    names = {key[1].split(":")[1] for key in runs if key[0] == "slots"}
+    sizes = sorted(names, key=lambda name: [int(part) for part in name.split("x")])
     if not sizes:
         return []
-    lines = ["| receive slot | echo p50 µs | flood, spinning: M/s | flood, sleeping: M/s "
+    lines = ["| receive slots | echo p50 µs | flood, spinning: M/s | flood, sleeping: M/s "
              "| flood, sleeping: CPU ns |", "|---:|---:|---:|---:|---:|"]
     for size in sizes:
         def of(variant, counter):
             return median(runs, ("slots", f"{variant}:{size}"), counter)
 
-        lines.append(f"| {size // 1024} KiB | {of('echo_multishot', 'p50_ns') / 1e3:.2f} "
+        slot, count = (int(part) for part in size.split("x"))
+        lines.append(f"| {slot // 1024} KiB × {count} = {slot * count >> 20} MiB | {of('echo_multishot', 'p50_ns') / 1e3:.2f} "
                      f"| {of('flood_multishot', 'msgs_per_s') / 1e6:.2f} "
                      f"| {of('flood_sleep', 'msgs_per_s') / 1e6:.2f} "
                      f"| {of('flood_sleep', 'cpu_ns_per_msg'):.0f} |")

@@ -22,8 +22,8 @@ static void engine_defaults(hpx_engine_config *config)
     HPXI_DEFAULT(config->ports_max, 16);
     HPXI_DEFAULT(config->connections_max, 1024);
     HPXI_DEFAULT(config->hot_connections_max, 8);
-    HPXI_DEFAULT(config->recv_slot_bytes, 64u << 10);
-    HPXI_DEFAULT(config->recv_slot_count, 128);
+    HPXI_DEFAULT(config->recv_slot_bytes, 32u << 10);
+    HPXI_DEFAULT(config->recv_slot_count, 64);
     HPXI_DEFAULT(config->sq_entries, 256);
     HPXI_DEFAULT(config->cq_entries, 4096);
     HPXI_DEFAULT(config->dns_cache_entries, 256);

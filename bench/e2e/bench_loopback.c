@@ -91,7 +91,7 @@ static void open_raw(client *c, uint16_t port)
     }
 }
 
-static void open_hpx(client *c, uint16_t port, uint32_t slot_bytes)
+static void open_hpx(client *c, uint16_t port, slot_sizes slots)
 {
     const bool tls = c->kind == CLIENT_WSS_MULTISHOT || c->kind == CLIENT_WSS_HOT;
     const bool hot = c->kind == CLIENT_WS_HOT || c->kind == CLIENT_WSS_HOT;
@@ -99,10 +99,8 @@ static void open_hpx(client *c, uint16_t port, uint32_t slot_bytes)
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
     config.shard_mode = HPX_SHARDS_POLLED;
     config.wait_mode = c->kind == CLIENT_WS_SLEEP ? HPX_WAIT_SLEEP : HPX_WAIT_SPIN;
-    config.recv_slot_bytes = slot_bytes;
-    if (slot_bytes != 0) {
-        config.recv_slot_count = (4u << 20) / slot_bytes; /* the same memory for every size */
-    }
+    config.recv_slot_bytes = slots.bytes;
+    config.recv_slot_count = slots.count;
     check(hpx_engine_new(&c->engine, &config, &error), &error);
     check(hpx_engine_start(c->engine, &error), &error);
     c->shard = hpx_engine_shard(c->engine, 0);
@@ -126,7 +124,7 @@ static void open_hpx(client *c, uint16_t port, uint32_t slot_bytes)
     }
 }
 
-client *client_open(client_kind kind, uint16_t port, uint32_t slot_bytes)
+client *client_open(client_kind kind, uint16_t port, slot_sizes slots)
 {
     client *c = calloc(1, sizeof(*c));
     if (c == NULL) {
@@ -139,7 +137,7 @@ client *client_open(client_kind kind, uint16_t port, uint32_t slot_bytes)
     if (kind == CLIENT_RAW || kind == CLIENT_RAW_BLOCKING) {
         open_raw(c, port);
     } else {
-        open_hpx(c, port, slot_bytes);
+        open_hpx(c, port, slots);
     }
     return c;
 }

@@ -21,15 +21,11 @@ constexpr uint32_t kWarmUp = 200;
 constexpr uint64_t kFloodNs = 300000000;
 
 void BM_Echo(
-    benchmark::State &state,
-    client_kind kind,
-    peer_kind peer_type,
-    size_t bytes,
-    uint32_t slot_bytes)
+    benchmark::State &state, client_kind kind, peer_kind peer_type, size_t bytes, slot_sizes slots)
 {
     peer_pin_self(0);
     peer *p = peer_start(peer_type, 1);
-    client *c = client_open(kind, peer_port(p), slot_bytes);
+    client *c = client_open(kind, peer_port(p), slots);
     std::vector<uint64_t> samples(kRound);
     std::vector<uint64_t> all;
     client_ping(c, bytes, kWarmUp, samples.data());
@@ -55,11 +51,11 @@ void BM_Echo(
     peer_stop(p);
 }
 
-void BM_Flood(benchmark::State &state, client_kind kind, peer_kind peer_type, uint32_t slot_bytes)
+void BM_Flood(benchmark::State &state, client_kind kind, peer_kind peer_type, slot_sizes slots)
 {
     peer_pin_self(0);
     peer *p = peer_start(peer_type, 1);
-    client *c = client_open(kind, peer_port(p), slot_bytes);
+    client *c = client_open(kind, peer_port(p), slots);
     flood_result sum = {};
     flood_result warm_up;
     client_flood(c, kFloodNs / 10, &warm_up);
@@ -82,38 +78,52 @@ void BM_Flood(benchmark::State &state, client_kind kind, peer_kind peer_type, ui
 void RegisterAll()
 {
     const auto echo =
-        [](const char *name, client_kind kind, peer_kind peer, size_t bytes, uint32_t slot) {
-            benchmark::RegisterBenchmark(name, BM_Echo, kind, peer, bytes, slot)
+        [](const char *name, client_kind kind, peer_kind peer, size_t bytes, slot_sizes slots) {
+            benchmark::RegisterBenchmark(name, BM_Echo, kind, peer, bytes, slots)
                 ->UseManualTime()
                 ->Iterations(1)
                 ->Unit(benchmark::kMillisecond);
         };
-    echo("echo/raw_spin/128", CLIENT_RAW, PEER_RAW_ECHO, 128, 0);
-    echo("echo/ws_multishot/128", CLIENT_WS_MULTISHOT, PEER_WS_ECHO, 128, 0);
-    echo("echo/ws_hot/128", CLIENT_WS_HOT, PEER_WS_ECHO, 128, 0);
-    echo("echo/wss_multishot/128", CLIENT_WSS_MULTISHOT, PEER_WSS_ECHO, 128, 0);
-    echo("echo/wss_hot/128", CLIENT_WSS_HOT, PEER_WSS_ECHO, 128, 0);
-    echo("echo/raw_blocking/128", CLIENT_RAW_BLOCKING, PEER_RAW_ECHO, 128, 0);
-    echo("echo/ws_sleep/128", CLIENT_WS_SLEEP, PEER_WS_ECHO, 128, 0);
-    for (uint32_t slot = 4096; slot <= (256u << 10); slot *= 4) {
-        const std::string tail = "/slot:" + std::to_string(slot);
-        echo(("slots/echo_multishot" + tail).c_str(), CLIENT_WS_MULTISHOT, PEER_WS_ECHO, 128, slot);
-    }
-    const auto flood = [](const char *name, client_kind kind, peer_kind peer, uint32_t slot) {
-        benchmark::RegisterBenchmark(name, BM_Flood, kind, peer, slot)
+    echo("echo/raw_spin/128", CLIENT_RAW, PEER_RAW_ECHO, 128, {});
+    echo("echo/ws_multishot/128", CLIENT_WS_MULTISHOT, PEER_WS_ECHO, 128, {});
+    echo("echo/ws_hot/128", CLIENT_WS_HOT, PEER_WS_ECHO, 128, {});
+    echo("echo/wss_multishot/128", CLIENT_WSS_MULTISHOT, PEER_WSS_ECHO, 128, {});
+    echo("echo/wss_hot/128", CLIENT_WSS_HOT, PEER_WSS_ECHO, 128, {});
+    echo("echo/raw_blocking/128", CLIENT_RAW_BLOCKING, PEER_RAW_ECHO, 128, {});
+    echo("echo/ws_sleep/128", CLIENT_WS_SLEEP, PEER_WS_ECHO, 128, {});
+    const auto flood = [](const char *name, client_kind kind, peer_kind peer, slot_sizes slots) {
+        benchmark::RegisterBenchmark(name, BM_Flood, kind, peer, slots)
             ->UseManualTime()
             ->Iterations(1)
             ->Unit(benchmark::kMillisecond);
     };
-    flood("flood/raw_spin/200", CLIENT_RAW, PEER_RAW_FLOOD, 0);
-    flood("flood/raw_blocking/200", CLIENT_RAW_BLOCKING, PEER_RAW_FLOOD, 0);
-    flood("flood/ws_multishot/200", CLIENT_WS_MULTISHOT, PEER_WS_FLOOD, 0);
-    flood("flood/ws_hot/200", CLIENT_WS_HOT, PEER_WS_FLOOD, 0);
-    flood("flood/ws_sleep/200", CLIENT_WS_SLEEP, PEER_WS_FLOOD, 0);
-    for (uint32_t slot = 4096; slot <= (256u << 10); slot *= 4) {
-        const std::string tail = "/slot:" + std::to_string(slot);
-        flood(("slots/flood_multishot" + tail).c_str(), CLIENT_WS_MULTISHOT, PEER_WS_FLOOD, slot);
-        flood(("slots/flood_sleep" + tail).c_str(), CLIENT_WS_SLEEP, PEER_WS_FLOOD, slot);
+    flood("flood/raw_blocking/200", CLIENT_RAW_BLOCKING, PEER_RAW_FLOOD, {});
+    flood("flood/ws_multishot/200", CLIENT_WS_MULTISHOT, PEER_WS_FLOOD, {});
+    flood("flood/ws_hot/200", CLIENT_WS_HOT, PEER_WS_FLOOD, {});
+    flood("flood/ws_sleep/200", CLIENT_WS_SLEEP, PEER_WS_FLOOD, {});
+    // What decides is the size of a slot (receives per megabyte) and the memory of all of them
+    // together, since the kernel walks through it in a circle: does it stay in a cache?
+    const slot_sizes candidates[] = {
+        {4096, 1024},
+        {16384, 64},
+        {16384, 256},
+        {32768, 32},
+        {32768, 64},
+        {32768, 128},
+        {65536, 16},
+        {65536, 32},
+        {65536, 64},
+        {65536, 128},
+        {131072, 16},
+        {131072, 32},
+        {262144, 16}};
+    for (slot_sizes slots : candidates) {
+        const std::string tail =
+            "/slot:" + std::to_string(slots.bytes) + "x" + std::to_string(slots.count);
+        echo(
+            ("slots/echo_multishot" + tail).c_str(), CLIENT_WS_MULTISHOT, PEER_WS_ECHO, 128, slots);
+        flood(("slots/flood_multishot" + tail).c_str(), CLIENT_WS_MULTISHOT, PEER_WS_FLOOD, slots);
+        flood(("slots/flood_sleep" + tail).c_str(), CLIENT_WS_SLEEP, PEER_WS_FLOOD, slots);
     }
 }
 

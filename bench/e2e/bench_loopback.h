@@ -22,8 +22,14 @@ typedef enum client_kind {
 
 typedef struct client client;
 
-/* Connects (and upgrades). `slot_bytes` 0: the engine's default receive slot. */
-client *client_open(client_kind kind, uint16_t port, uint32_t slot_bytes);
+/* The engine's receive slots; 0: its defaults. */
+typedef struct slot_sizes {
+    uint32_t bytes;
+    uint32_t count;
+} slot_sizes;
+
+/* Connects (and upgrades). */
+client *client_open(client_kind kind, uint16_t port, slot_sizes slots);
 void client_close(client *c);
 
 /* `count` round trips of `bytes`-byte binary messages; each one's nanoseconds in samples. */

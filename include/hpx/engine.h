@@ -47,8 +47,8 @@ typedef struct hpx_engine_config {
     uint32_t ports_max;            /* 1..256, default 16 */
     uint32_t connections_max;      /* sockets per shard, 8..65536, default 1024 */
     uint32_t hot_connections_max;  /* per shard, 1..64, default 8 */
-    uint32_t recv_slot_bytes;      /* 2 KiB..1 MiB, power of two; default 64 KiB */
-    uint32_t recv_slot_count;      /* 8..32768, power of two; default 128 */
+    uint32_t recv_slot_bytes;      /* 2 KiB..1 MiB, power of two; default 32 KiB */
+    uint32_t recv_slot_count;      /* 8..32768, power of two; default 64 */
     uint32_t sq_entries;           /* 8..4096, power of two; default 256 */
     uint32_t cq_entries;           /* >= 2 * sq_entries, power of two; default 4096 */
     const char *dns_servers;       /* "ADDR[:PORT],..."; NULL: the system's (resolv.conf) */
