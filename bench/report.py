@@ -96,7 +96,8 @@ def slots_table(runs):
             return median(runs, ("slots", f"{variant}:{size}"), counter)
 
         slot, count = (int(part) for part in size.split("x"))
-        lines.append(f"| {slot // 1024} KiB × {count} = {slot * count >> 20} MiB | {of('echo_multishot', 'p50_ns') / 1e3:.2f} "
+        label = f"{slot // 1024} KiB × {count} = {slot * count >> 20} MiB"
+        lines.append(f"| {label} | {of('echo_multishot', 'p50_ns') / 1e3:.2f} "
                      f"| {of('flood_multishot', 'msgs_per_s') / 1e6:.2f} "
                      f"| {of('flood_sleep', 'msgs_per_s') / 1e6:.2f} "
                      f"| {of('flood_sleep', 'cpu_ns_per_msg'):.0f} |")
