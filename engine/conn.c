@@ -66,6 +66,16 @@ static void conn_link(hpx_conn *conn)
         &shard->counters.connections, shard->owner.conn_count, memory_order_relaxed);
 }
 
+static void conn_on_resolved(hpxi_dial *dial);
+static void conn_on_connected(hpxi_dial *dial, hpxi_sock *sock);
+static void conn_on_dial_failed(hpxi_dial *dial, const hpx_error *error);
+
+static const hpxi_dial_ops conn_dial_ops = {
+    .on_resolved = conn_on_resolved,
+    .on_connected = conn_on_connected,
+    .on_failed = conn_on_dial_failed,
+};
+
 static hpx_conn *conn_new(hpx_shard *shard, hpxi_ws_role role)
 {
     HPXI_ASSERT_OWNER(shard);
@@ -83,6 +93,13 @@ static hpx_conn *conn_new(hpx_shard *shard, hpxi_ws_role role)
     hpxi_timer_init(&conn->backoff, hpxi_conn_on_backoff);
     hpxi_conn_heartbeat_init(conn);
     hpxi_buf_init(&conn->plain_out, shard->allocator);
+    hpxi_dial_init(
+        &conn->dial,
+        &conn_dial_ops,
+        conn,
+        &shard->owner.socks,
+        &shard->owner.wheel,
+        &shard->owner.now_ns);
     conn_link(conn);
     return conn;
 }
@@ -141,16 +158,6 @@ void hpxi_conn_renew(hpx_conn *conn)
     }
 }
 
-static void conn_on_resolved(hpxi_dial *dial);
-static void conn_on_connected(hpxi_dial *dial, hpxi_sock *sock);
-static void conn_on_dial_failed(hpxi_dial *dial, const hpx_error *error);
-
-static const hpxi_dial_ops conn_dial_ops = {
-    .on_resolved = conn_on_resolved,
-    .on_connected = conn_on_connected,
-    .on_failed = conn_on_dial_failed,
-};
-
 hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *channel)
 {
     hpx_conn *conn = conn_new(shard, HPXI_WS_ROLE_CLIENT);
@@ -166,13 +173,6 @@ hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *
     conn->close_timeout_ns = spec->config.close_timeout_ns;
     conn->info.is_tls = spec->url.is_tls;
     conn_init_client_codec(conn);
-    hpxi_dial_init(
-        &conn->dial,
-        &conn_dial_ops,
-        conn,
-        &shard->owner.socks,
-        &shard->owner.wheel,
-        &shard->owner.now_ns);
     return conn;
 }
 
@@ -349,13 +349,6 @@ void hpxi_conn_accept(hpx_listener *listener, int fd)
         listener->config.fragments_max,
         listener->config.upgrade_bytes_max,
         listener->config.upgrade_headers_max);
-    hpxi_dial_init(
-        &conn->dial,
-        &conn_dial_ops,
-        conn,
-        &shard->owner.socks,
-        &shard->owner.wheel,
-        &shard->owner.now_ns);
     (void)hpxi_net_tcp_tune(fd, 0);
     hpxi_sock *sock = NULL;
     const hpx_status status =

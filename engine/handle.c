@@ -27,6 +27,21 @@ static hpxi_record *control_claim(hpx_handle *handle, uint32_t type, uint32_t by
     return hpxi_spsc_claim(ring, type, bytes, hpxi_handle_tag(handle->slot, handle->generation));
 }
 
+/* Queues a control command and wakes the shard if it sleeps. */
+static hpx_status
+control_push(hpx_handle *handle, uint32_t type, const void *command, uint32_t bytes)
+{
+    hpxi_record *record = control_claim(handle, type, bytes);
+    if (record == NULL) {
+        return HPX_E_AGAIN;
+    }
+    memcpy(record->payload, command, bytes);
+    hpxi_spsc_commit(&handle->link->control);
+    hpxi_spsc_publish(&handle->link->control);
+    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
+    return HPX_OK;
+}
+
 /* ---- Connect --------------------------------------------------------------------------------- */
 
 static hpx_handle *handle_take(hpx_port *port)
@@ -91,18 +106,13 @@ connect_place(hpx_port *port, hpxi_spec *spec, hpx_handle *handle, hpx_error *er
 
 static hpx_status connect_push(hpx_handle *handle, hpxi_spec *spec)
 {
-    hpxi_link *link = handle->link;
-    hpxi_record *record = control_claim(handle, HPXI_COMMAND_CONNECT, sizeof(hpxi_command_connect));
-    if (record == NULL) {
-        return HPX_E_AGAIN;
-    }
-    hpxi_channel_retain(handle->channel);
     const hpxi_command_connect command = {.spec = spec, .channel = handle->channel};
-    memcpy(record->payload, &command, sizeof(command));
-    hpxi_spsc_commit(&link->control);
-    hpxi_spsc_publish(&link->control);
-    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
-    return HPX_OK;
+    hpxi_channel_retain(handle->channel); /* the shard's reference */
+    const hpx_status status = control_push(handle, HPXI_COMMAND_CONNECT, &command, sizeof(command));
+    if (status != HPX_OK) {
+        hpxi_channel_release(handle->channel);
+    }
+    return status;
 }
 
 /* Everything but the spec. On failure nothing is left behind. */
@@ -324,16 +334,7 @@ hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason)
     if (reason.size != 0) {
         memcpy(command.reason, reason.data, reason.size);
     }
-    hpxi_spsc *ring = &handle->link->control;
-    hpxi_record *record = control_claim(handle, HPXI_COMMAND_CLOSE, sizeof(command));
-    if (record == NULL) {
-        return HPX_E_AGAIN;
-    }
-    memcpy(record->payload, &command, sizeof(command));
-    hpxi_spsc_commit(ring);
-    hpxi_spsc_publish(ring);
-    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
-    return HPX_OK;
+    return control_push(handle, HPXI_COMMAND_CLOSE, &command, sizeof(command));
 }
 
 uint64_t hpx_handle_rtt_ns(const hpx_handle *handle)
@@ -347,22 +348,13 @@ hpx_status hpx_handle_reconnect(hpx_handle *handle, hpx_span reason)
     if (!handle->reconnects) {
         return HPX_E_STATE;
     }
-    hpxi_spsc *ring = &handle->link->control;
     hpxi_command_close command = {0};
     command.reason_bytes =
         (uint16_t)(reason.size < HPXI_WS_CLOSE_REASON_MAX ? reason.size : HPXI_WS_CLOSE_REASON_MAX);
     if (command.reason_bytes != 0) {
         memcpy(command.reason, reason.data, command.reason_bytes);
     }
-    hpxi_record *record = control_claim(handle, HPXI_COMMAND_RECONNECT, sizeof(command));
-    if (record == NULL) {
-        return HPX_E_AGAIN;
-    }
-    memcpy(record->payload, &command, sizeof(command));
-    hpxi_spsc_commit(ring);
-    hpxi_spsc_publish(ring);
-    (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
-    return HPX_OK;
+    return control_push(handle, HPXI_COMMAND_RECONNECT, &command, sizeof(command));
 }
 
 void hpx_handle_release(hpx_handle *handle)

@@ -2,27 +2,15 @@
 /* resolver_bed.c - see resolver_bed.h. */
 #include "tests/engine/resolver_bed.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 #define TURN_SLEEP_NS (5 * HPX_NS_PER_MS)
 #define RUN_MAX_NS    (10 * HPX_NS_PER_S)
-
-static uint32_t count_descriptors(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    assert_non_null(folder);
-    uint32_t count = 0;
-    while (readdir(folder) != NULL) {
-        count++;
-    }
-    closedir(folder);
-    return count;
-}
 
 static void bed_read_clock(resolver_bed *bed)
 {
@@ -47,7 +35,7 @@ void resolver_bed_new_resolver(resolver_bed *bed, uint32_t cache_entries)
 void resolver_bed_open(resolver_bed *bed, uint32_t cache_entries)
 {
     memset(bed, 0, sizeof(*bed));
-    bed->descriptors = count_descriptors();
+    bed->descriptors = test_descriptors();
     bed->memory.fail_at = SIZE_MAX;
     bed->allocator = fa_allocator(&bed->memory);
     dns_server_start(&bed->server);
@@ -204,5 +192,5 @@ void resolver_bed_close(resolver_bed *bed)
     dns_server_stop(&bed->server);
     unlink(bed->hosts_path);
     assert_int_equal(bed->memory.live, 0);
-    assert_int_equal(count_descriptors(), bed->descriptors);
+    assert_int_equal(test_descriptors(), bed->descriptors);
 }

@@ -6,7 +6,6 @@
  * closed, released, or left to its deadline there. Descriptors and the allocator's live blocks are
  * counted before and after.
  */
-#include <dirent.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,21 +14,10 @@
 #include <hpx/hpx.h>
 
 #include "raw_server.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 #define WAIT_NS (10 * HPX_NS_PER_S)
-
-static unsigned descriptors(void)
-{
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    (void)closedir(dir);
-    return count;
-}
 
 /* ---- An engine whose blocks are counted ------------------------------------------------------ */
 
@@ -60,7 +48,7 @@ typedef struct rig {
 
 static void rig_open(rig *r, raw_mode mode)
 {
-    r->descriptors_before = descriptors();
+    r->descriptors_before = test_descriptors();
     raw_server_open(&r->peer, mode);
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
     config.allocator = (hpx_allocator){.alloc = count_alloc, .free = count_free};
@@ -93,7 +81,7 @@ static void rig_close(rig *r)
     hpx_engine_free(r->engine);
     raw_server_close(&r->peer);
     assert_int_equal(atomic_load(&live_blocks), 0);
-    assert_int_equal(descriptors(), r->descriptors_before);
+    assert_int_equal(test_descriptors(), r->descriptors_before);
 }
 
 static void rig_connect(rig *r, const char *scheme, hpx_handle **handle, hpx_stream **stream)
@@ -258,7 +246,7 @@ static void test_engine_stop_when_ready_then_stream_still_tells(void **state)
     hpx_engine_free(r.engine);
     raw_server_close(&r.peer);
     assert_int_equal(atomic_load(&live_blocks), 0);
-    assert_int_equal(descriptors(), r.descriptors_before);
+    assert_int_equal(test_descriptors(), r.descriptors_before);
 }
 
 static void test_engine_stop_when_deadline_passes_then_aborted(void **state)
@@ -276,7 +264,7 @@ static void test_engine_stop_when_deadline_passes_then_aborted(void **state)
     hpx_engine_free(r.engine);
     raw_server_close(&r.peer);
     assert_int_equal(atomic_load(&live_blocks), 0);
-    assert_int_equal(descriptors(), r.descriptors_before);
+    assert_int_equal(test_descriptors(), r.descriptors_before);
 }
 
 /* Stopping races with the last connection's end: a stopped shard must not go to sleep. */

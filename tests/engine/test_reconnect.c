@@ -6,7 +6,6 @@
  * Method: the backoff as a pure function; then a server of the test's own that drops, refuses or
  * falls silent, and times of its accepts; and both roles on one shard for many reconnects.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,22 +15,11 @@
 
 #include "engine/conn.h"
 #include "raw_server.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 #define WAIT_NS (20 * HPX_NS_PER_S)
 #define MS      HPX_NS_PER_MS
-
-static unsigned descriptors(void)
-{
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    (void)closedir(dir);
-    return count;
-}
 
 /* ---- The delay ------------------------------------------------------------------------------- */
 
@@ -94,7 +82,7 @@ typedef struct rig {
 /* Connects to the peer (or, without one, to a port that nobody listens on). */
 static void rig_open(rig *r, raw_mode mode, bool has_peer, hpx_ws_config *ws)
 {
-    r->descriptors_before = descriptors();
+    r->descriptors_before = test_descriptors();
     raw_server_open(&r->peer, mode);
     if (!has_peer) {
         raw_server_close(&r->peer);
@@ -121,7 +109,7 @@ static void rig_close(rig *r, bool has_peer)
     if (has_peer) {
         raw_server_close(&r->peer);
     }
-    assert_int_equal(descriptors(), r->descriptors_before);
+    assert_int_equal(test_descriptors(), r->descriptors_before);
 }
 
 static void expect(rig *r, hpx_event *event, hpx_event_kind kind, hpx_status status)
@@ -425,7 +413,7 @@ static void on_client(hpx_conn *conn, const hpx_event *event, void *user)
 static void test_reconnect_when_a_thousand_times_then_nothing_leaks(void **state)
 {
     (void)state;
-    const unsigned before = descriptors();
+    const unsigned before = test_descriptors();
     pair p = {0};
     hpx_engine *engine = NULL;
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
@@ -435,7 +423,7 @@ static void test_reconnect_when_a_thousand_times_then_nothing_leaks(void **state
     assert_int_equal(hpx_engine_start(engine, &error), HPX_OK);
     hpx_shard *shard = hpx_engine_shard(engine, 0);
     assert_int_equal(hpx_shard_attach(shard, &error), HPX_OK);
-    const unsigned running = descriptors();
+    const unsigned running = test_descriptors();
     hpx_listen_config listen = HPX_LISTEN_CONFIG_INIT;
     hpx_listener *listener = NULL;
     listen.address = "127.0.0.1:0";
@@ -467,11 +455,11 @@ static void test_reconnect_when_a_thousand_times_then_nothing_leaks(void **state
     while (!hpxi_shard_is_quiet(shard)) {
         (void)hpx_shard_poll(shard);
     }
-    assert_int_equal(descriptors(), running);
+    assert_int_equal(test_descriptors(), running);
     assert_int_equal(shard->owner.wheel.count, 0);
     assert_int_equal(hpx_shard_detach_wait(shard, HPX_NS_PER_S), HPX_OK);
     hpx_engine_free(engine);
-    assert_int_equal(descriptors(), before);
+    assert_int_equal(test_descriptors(), before);
 }
 
 int main(void)

@@ -5,7 +5,6 @@
  * Method: tables of bad members; seccomp filters in child processes for what the machine forbids;
  * descriptors and the allocator's blocks are counted before and after.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -21,19 +20,8 @@
 
 #include <hpx/hpx.h>
 
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
-
-static unsigned descriptors(void)
-{
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    (void)closedir(dir);
-    return count;
-}
 
 static void test_engine_new_when_member_is_bad_then_named(void **state)
 {
@@ -84,7 +72,7 @@ static void test_engine_start_when_cpu_is_missing_then_cpus_are_told(void **stat
     config.cpu_count = 1;
     hpx_engine *engine = NULL;
     hpx_error error = {0};
-    const unsigned before = descriptors();
+    const unsigned before = test_descriptors();
     assert_int_equal(hpx_engine_new(&engine, &config, &error), HPX_OK);
     assert_int_equal(hpx_engine_start(engine, &error), HPX_E_CPU);
     assert_int_equal(error.status, HPX_E_CPU);
@@ -93,7 +81,7 @@ static void test_engine_start_when_cpu_is_missing_then_cpus_are_told(void **stat
     hpx_port *port = NULL;
     assert_int_equal(hpx_port_open(&port, engine, NULL, &error), HPX_E_STATE);
     hpx_engine_free(engine);
-    assert_int_equal(descriptors(), before);
+    assert_int_equal(test_descriptors(), before);
 }
 
 /* From here on `number` fails with `err` in this process. */
@@ -170,7 +158,7 @@ static void on_start(hpx_shard *shard, void *user)
 static void test_engine_start_when_threads_then_named_and_stopped(void **state)
 {
     (void)state;
-    const unsigned before = descriptors();
+    const unsigned before = test_descriptors();
     for (unsigned round = 0; round < 3; round++) {
         started s = {0};
         hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
@@ -190,7 +178,7 @@ static void test_engine_start_when_threads_then_named_and_stopped(void **state)
         assert_int_equal(hpx_engine_stop_wait(engine, HPX_NS_PER_S), HPX_OK);
         hpx_engine_free(engine);
     }
-    assert_int_equal(descriptors(), before);
+    assert_int_equal(test_descriptors(), before);
 }
 
 static void test_port_open_when_limit_is_met_then_told_and_reusable(void **state)
