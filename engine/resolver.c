@@ -27,7 +27,7 @@
 #include "ring/alloc.h"
 
 /* One name server is asked at 0 s and again at 1 s, and given up at 3 s: before the default
- * resolve timeout, so that a name whose A is known but whose AAAA is never answered resolves. */
+ * resolve timeout. */
 #define TRY_TIMEOUT_MS 1000
 #define TRIES          2
 
@@ -38,6 +38,10 @@
  * Linux' default size: one that is lost costs TRY_TIMEOUT_MS. */
 #define ASKED_MAX 100u
 
+/* c-ares holds a known A back until it has AAAA too, or has given that up seconds later. A name
+ * that has not been answered by now is asked for its A alone as well: whichever comes first. */
+#define HEDGE_NS (300 * HPX_NS_PER_MS)
+
 #define DNS_PORT 53u
 
 typedef enum lookup_state {
@@ -45,6 +49,7 @@ typedef enum lookup_state {
     LOOKUP_WAITING, /* in the waiting list: c-ares has ASKED_MAX others */
     LOOKUP_ASKED,   /* c-ares will call back */
     LOOKUP_DONE,    /* in the done list, with its result */
+    LOOKUP_LATE,    /* delivered; c-ares has still to call back for its other question */
 } lookup_state;
 
 typedef struct lookup {
@@ -53,6 +58,8 @@ typedef struct lookup {
     lookup_state state;
     uint32_t index;
     hpx_status status;
+    uint32_t asks;      /* calls that c-ares owes: 0, 1, with the hedge 2 */
+    hpxi_timer hedge;   /* set while only the first question is out */
     hpxi_query queries; /* head of the ring of waiting queries; only next and prev are used */
     hpxi_addresses addresses;
     char host[HPXI_DNS_HOST_BYTES]; /* lower case */
@@ -132,8 +139,11 @@ static void queries_move(hpxi_query *to, hpxi_query *from)
     HPX_DASSERT(!queries_empty(to));
 }
 
+static void lookup_on_hedge(hpxi_timer *timer, uint64_t now_ns);
+
 static void lookup_init(lookup *entry, hpxi_resolver *resolver, uint32_t index)
 {
+    hpxi_timer_init(&entry->hedge, lookup_on_hedge);
     entry->resolver = resolver;
     entry->index = index;
     entry->state = LOOKUP_FREE;
@@ -170,6 +180,10 @@ static void lookup_give(lookup *entry)
     hpxi_resolver *resolver = entry->resolver;
     HPX_ASSERT(queries_empty(&entry->queries));
     HPX_ASSERT(entry->state != LOOKUP_FREE);
+    if (entry->asks != 0) {
+        entry->state = LOOKUP_LATE; /* resolver_on_answer() comes back here */
+        return;
+    }
     entry->state = LOOKUP_FREE;
     if (entry != &resolver->overflow) {
         entry->next = resolver->free;
@@ -183,6 +197,7 @@ static void lookup_finish(lookup *entry, hpx_status status)
     hpxi_resolver *resolver = entry->resolver;
     HPX_ASSERT(entry->state != LOOKUP_DONE);
     HPX_ASSERT((status == HPX_OK) == (entry->addresses.count != 0));
+    hpxi_wheel_cancel(resolver->wheel, &entry->hedge);
     entry->state = LOOKUP_DONE;
     entry->status = status;
     entry->next = NULL;
@@ -285,15 +300,29 @@ static hpx_status resolver_status(int ares_status)
     }
 }
 
-/* c-ares' callback: exactly once per lookup asked, perhaps from inside ares_getaddrinfo(). */
+/* One answer less to come. True: this one is of use. */
+static bool lookup_count_answer(lookup *entry)
+{
+    hpxi_resolver *resolver = entry->resolver;
+    HPX_ASSERT(entry->asks != 0);
+    HPX_ASSERT(resolver->asked_count != 0);
+    entry->asks--;
+    resolver->asked_count -= entry->asks == 0 ? 1 : 0;
+    if (resolver->freeing) {
+        hpxi_wheel_cancel(resolver->wheel, &entry->hedge);
+        entry->state = LOOKUP_DONE;
+    } else if (entry->state == LOOKUP_LATE && entry->asks == 0) {
+        lookup_give(entry);
+    }
+    return entry->state == LOOKUP_ASKED;
+}
+
+/* c-ares' callback: exactly once per question, perhaps from inside ares_getaddrinfo(). */
 static void
 resolver_on_answer(void *user, int ares_status, int timeouts, struct ares_addrinfo *answer)
 {
     lookup *entry = user;
     hpxi_resolver *resolver = entry->resolver;
-    HPX_ASSERT(entry->state == LOOKUP_ASKED);
-    HPX_ASSERT(resolver->asked_count != 0);
-    resolver->asked_count--;
     (void)timeouts;
     hpxi_dns_families found = {0};
     int64_t ttl_s = 0;
@@ -301,11 +330,13 @@ resolver_on_answer(void *user, int ares_status, int timeouts, struct ares_addrin
         ttl_s = hpxi_dns_families_add_answer(&found, answer);
     }
     ares_freeaddrinfo(answer);
-    if (resolver->freeing) {
-        entry->state = LOOKUP_DONE;
+    if (!lookup_count_answer(entry)) {
         return;
     }
     hpxi_dns_families_interleave(&found, &entry->addresses);
+    if (entry->addresses.count == 0 && entry->asks != 0) {
+        return; /* the other question may still bring some */
+    }
     if (entry->addresses.count == 0) {
         lookup_detail(entry, "%s", ares_strerror(ares_status));
         lookup_finish(entry, resolver_status(ares_status));
@@ -326,7 +357,9 @@ static void lookup_ask(lookup *entry)
     static const struct ares_addrinfo_hints hints = {
         .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC};
     entry->state = LOOKUP_ASKED;
+    entry->asks = 1;
     resolver->asked_count++;
+    hpxi_wheel_set(resolver->wheel, &entry->hedge, *resolver->now_ns + HEDGE_NS);
     ares_getaddrinfo(resolver->channel, entry->host, NULL, &hints, resolver_on_answer, entry);
     HPX_ASSERT(entry->state == LOOKUP_ASKED || entry->state == LOOKUP_DONE);
 }
@@ -504,6 +537,20 @@ static void query_on_timeout(hpxi_timer *timer, uint64_t now_ns)
     resolver->delivering = true;
     query->done(query, HPX_E_DNS_TIMEOUT, &none, detail);
     resolver->delivering = false;
+}
+
+static void lookup_on_hedge(hpxi_timer *timer, uint64_t now_ns)
+{
+    lookup *entry = (lookup *)(void *)((char *)timer - offsetof(lookup, hedge));
+    hpxi_resolver *resolver = entry->resolver;
+    (void)now_ns;
+    HPX_ASSERT(entry->state == LOOKUP_ASKED);
+    HPX_ASSERT(entry->asks == 1);
+    static const struct ares_addrinfo_hints hints = {
+        .ai_flags = ARES_AI_NOSORT, .ai_family = AF_INET};
+    entry->asks = 2;
+    ares_getaddrinfo(resolver->channel, entry->host, NULL, &hints, resolver_on_answer, entry);
+    resolver_run(resolver);
 }
 
 void hpxi_query_start(
@@ -742,7 +789,8 @@ void hpxi_resolver_free(hpxi_resolver *resolver)
     const hpx_allocator *allocator = resolver->allocator;
     HPX_ASSERT(resolver->asked_count == 0);
     for (uint32_t i = 0; i < resolver->lookup_count; i++) {
-        HPX_ASSERT(resolver->lookups[i]->state != LOOKUP_ASKED);
+        HPX_ASSERT(resolver->lookups[i]->asks == 0);
+        HPX_ASSERT(!hpxi_timer_is_set(&resolver->lookups[i]->hedge));
         hpxi_free(allocator, resolver->lookups[i], sizeof(lookup));
     }
     hpxi_dns_cache_free(resolver->cache);

@@ -251,7 +251,7 @@ static void test_query_when_c_ares_gives_up_then_timeout_or_the_family_that_came
     resolver_bed_run(&bed, asks, 2);
     assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
     resolver_bed_assert_addresses(&asks[1], "192.0.2.1:443");
-    assert_true(asks[1].called_ns - start_ns < 5 * HPX_NS_PER_S);
+    assert_true(asks[1].called_ns - start_ns < HPX_NS_PER_S); /* not when c-ares gives AAAA up */
     /* Four at first, and again some: how many depends on the version. */
     assert_true(atomic_load(&bed.server.questions) > 4);
     resolver_bed_close(&bed);
@@ -450,7 +450,7 @@ static void test_query_when_its_lookup_has_to_wait_then_deadline_and_cancel_hold
     resolver_bed_run(&bed, asks, ASKED);
     assert_int_equal(asks[0].status, HPX_E_DNS_TIMEOUT);
     /* Two tries for each of the silent; those that nobody waited for any more were not asked. */
-    assert_true(atomic_load(&bed.server.questions) <= 2 * 2 * ASKED + 2);
+    assert_true(atomic_load(&bed.server.questions) <= 2 * 3 * ASKED + 3);
     resolver_bed_close(&bed);
 }
 
