@@ -4,8 +4,8 @@
  *
  * Role      A and AAAA are asked together, and A alone as well if that takes over 300 ms, because
  *           c-ares holds a known A back for an AAAA that is never answered. Numeric hosts,
- *           localhost names (RFC 6761) and names in the hosts file need no query. Answers are cached
- *           for their TTL (bounded, LRU), failures are not. Queries for a name that is being asked
+ *           localhost names (RFC 6761) and names in the hosts file need no query. Answers are
+ *           cached for their TTL (bounded, LRU), failures are not. Queries for a name that is being asked
  *           already share its answer. No blocking call, no helper thread. All of c-ares' sockets
  *           are made and used through ring/net.h and watched through hpxi_ring_poll().
  * Threads   The shard's.
