@@ -5,9 +5,10 @@
  * Role      A and AAAA are asked together, and A alone as well if that takes over 300 ms, because
  *           c-ares holds a known A back for an AAAA that is never answered. Numeric hosts,
  *           localhost names (RFC 6761) and names in the hosts file need no query. Answers are
- *           cached for their TTL (bounded, LRU), failures are not. Queries for a name that is being asked
- *           already share its answer. No blocking call, no helper thread. All of c-ares' sockets
- *           are made and used through ring/net.h and watched through hpxi_ring_poll().
+ *           cached for their TTL (bounded, LRU), failures are not. Queries for a name that is
+ *           being asked already share its answer. No blocking call, no helper thread. All of
+ *           c-ares' sockets are made and used through ring/net.h and watched through
+ *           hpxi_ring_poll().
  * Threads   The shard's.
  * Memory    c-ares allocates per query; the cache is bounded by cache_entries, names being asked by
  *           HPXI_RESOLVER_LOOKUPS_MAX: more fail at once with HPX_E_DNS_FAILED.
