@@ -147,11 +147,12 @@ static void test_reconnect_when_accepted_and_dropped_then_backs_off(void **state
     ws.backoff_initial_ns = 10 * MS;
     ws.backoff_jitter = 0.0;
     rig r;
-    rig_open(&r, RAW_DROPS, true, &ws);
+    rig_open(&r, RAW_DROPS_ON_BYTES, true, &ws);
     hpx_event event;
     for (uint64_t epoch = 1; epoch <= 6; epoch++) {
         expect(&r, &event, HPX_EVENT_CONNECTED, HPX_OK);
         assert_int_equal(event.epoch, epoch);
+        assert_int_equal(hpx_handle_send(r.handle, HPX_MESSAGE_TEXT, hpx_span_of("go")), HPX_OK);
         expect(&r, &event, HPX_EVENT_DISCONNECTED, HPX_E_EOF);
         assert_int_equal(event.epoch, epoch);
     }
@@ -397,6 +398,9 @@ static void on_client(hpx_conn *conn, const hpx_event *event, void *user)
     case HPX_EVENT_DISCONNECTED:
         assert_int_equal(event->epoch, p->epoch);
         p->lost++;
+        if (p->lost % 2 == 0) { /* at once, while the old socket may still be going */
+            assert_int_equal(hpx_conn_reconnect(conn, (hpx_span){0}), HPX_OK);
+        }
         if (p->lost == RECONNECTS) {
             assert_int_equal(hpx_conn_close(conn, 0, (hpx_span){0}), HPX_OK);
         }
