@@ -55,6 +55,7 @@ typedef struct quickstart {
     exchange *exchange; /* NULL if it failed */
     uint16_t exchange_port;
     atomic_bool exchange_stop;
+    sem_t exchange_may_go; /* posted once nobody else will touch the shard any more */
     /* The client. */
     hpx_tls_context *tls;
     hpx_engine *engine;
@@ -63,6 +64,13 @@ typedef struct quickstart {
     feed feed;
     char url[QUICKSTART_URL_BYTES];
 } quickstart;
+
+static void semaphore_wait(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0) {
+        /* Interrupted by a signal; it will be posted in any case. */
+    }
+}
 
 static void *quickstart_exchange_main(void *argument)
 {
@@ -86,6 +94,7 @@ static void *quickstart_exchange_main(void *argument)
     while (!atomic_load_explicit(&q->exchange_stop, memory_order_acquire)) {
         exchange_turn(ex, QUICKSTART_TURN_NS);
     }
+    semaphore_wait(&q->exchange_may_go);
     exchange_free(ex);
     return NULL;
 }
@@ -94,13 +103,12 @@ static void *quickstart_exchange_main(void *argument)
 static bool quickstart_start_exchange(quickstart *q)
 {
     sem_init(&q->exchange_is_up, 0, 0);
+    sem_init(&q->exchange_may_go, 0, 0);
     if (pthread_create(&q->exchange_thread, NULL, quickstart_exchange_main, q) != 0) {
         cli_error("cannot start a thread");
         return false;
     }
-    while (sem_wait(&q->exchange_is_up) != 0) {
-        /* Interrupted by a signal; the thread posts in any case. */
-    }
+    semaphore_wait(&q->exchange_is_up);
     if (q->exchange_status != HPX_OK) {
         pthread_join(q->exchange_thread, NULL);
         cli_report(&q->exchange_error);
@@ -116,8 +124,10 @@ static void quickstart_stop_exchange(quickstart *q)
     hpx_shard *shard = exchange_shard(q->exchange);
     atomic_store_explicit(&q->exchange_stop, true, memory_order_release);
     hpx_shard_wake(shard); /* or the turn in progress ends by itself: QUICKSTART_TURN_NS */
+    sem_post(&q->exchange_may_go);
     pthread_join(q->exchange_thread, NULL);
     sem_destroy(&q->exchange_is_up);
+    sem_destroy(&q->exchange_may_go);
 }
 
 static hpx_status quickstart_connect(quickstart *q, hpx_error *error)
