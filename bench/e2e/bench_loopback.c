@@ -214,8 +214,7 @@ static void flood_raw(client *c, uint64_t until)
     uint8_t head[4];
     size_t head_have = 0;
     while (now_of(CLOCK_MONOTONIC) < until) {
-        const ssize_t got =
-            recv(c->fd, c->buffer, RAW_BUFFER_BYTES, c->kind == CLIENT_RAW ? MSG_DONTWAIT : 0);
+        const ssize_t got = recv(c->fd, c->buffer, RAW_BUFFER_BYTES, 0);
         if (got <= 0) {
             continue;
         }

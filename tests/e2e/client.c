@@ -2,10 +2,10 @@
 /* client.c - events of all three forms, one by one. */
 #include "tests/e2e/client.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <time.h>
 
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 const char *const client_form_names[CLIENT_FORMS] = {"polled", "thread", "stream"};
@@ -27,22 +27,10 @@ const char *client_event_name(hpx_event_kind kind)
 
 /* ---- Bed ------------------------------------------------------------------------------------- */
 
-int bed_count_descriptors(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    assert_non_null(folder);
-    int count = 0;
-    while (readdir(folder) != NULL) {
-        count++;
-    }
-    (void)closedir(folder);
-    return count;
-}
-
 void bed_open(e2e_bed *bed, client_form form, const hpx_engine_config *config)
 {
     *bed = (e2e_bed){.form = form, .memory = FAILING_ALLOCATOR_NEVER};
-    bed->descriptors = bed_count_descriptors();
+    bed->descriptors = test_descriptors();
     hpx_engine_config full = HPX_ENGINE_CONFIG_INIT;
     if (config != NULL) {
         full = *config;
@@ -128,7 +116,7 @@ void bed_close(e2e_bed *bed)
     }
     assert_int_equal(bed->memory.live, 0);
     assert_int_equal(bed->memory.bytes, 0);
-    assert_int_equal(bed_count_descriptors(), bed->descriptors);
+    assert_int_equal(test_descriptors(), bed->descriptors);
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */

@@ -43,7 +43,7 @@ typedef struct e2e_bed {
     hpx_port *port;   /* THREAD, STREAM */
     e2e_client *clients;
     failing_allocator memory;
-    int descriptors; /* open before */
+    uint32_t descriptors; /* open before */
 } e2e_bed;
 
 struct e2e_client {
@@ -74,9 +74,6 @@ void bed_close(e2e_bed *bed);
 
 /* One turn of the shard (POLLED), or a short rest. */
 void bed_turn(e2e_bed *bed);
-
-/* Open descriptors of this process. */
-int bed_count_descriptors(void);
 
 /* Start from the config; on_event and user are set here. Fails the test if it is refused. */
 void client_open(e2e_client *client, e2e_bed *bed, const hpx_ws_config *config);

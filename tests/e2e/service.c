@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "tests/e2e/client.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 /* One accepted connection. */
@@ -168,7 +169,7 @@ void service_start(e2e_service *service, const char *folder, hpx_receive_mode mo
 {
     memset(service, 0, sizeof(*service));
     service->memory = (failing_allocator)FAILING_ALLOCATOR_NEVER;
-    service->descriptors = bed_count_descriptors();
+    service->descriptors = test_descriptors();
     service->mode = mode;
     service->tls = service_tls(folder);
     assert_int_equal(pthread_mutex_init(&service->lock, NULL), 0);
@@ -195,7 +196,7 @@ void service_stop(e2e_service *service)
     assert_string_equal(service->failure, "");
     assert_int_equal(service->memory.live, 0);
     assert_int_equal(service->memory.bytes, 0);
-    assert_int_equal(bed_count_descriptors(), service->descriptors);
+    assert_int_equal(test_descriptors(), service->descriptors);
 }
 
 const char *service_told(e2e_service *service, uint32_t visit, service_what what)

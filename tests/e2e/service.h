@@ -37,7 +37,7 @@ typedef struct e2e_service {
     uint16_t port;
     uint16_t tls_port;
     failing_allocator memory;
-    int descriptors;
+    uint32_t descriptors;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     uint32_t visits;

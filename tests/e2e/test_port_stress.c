@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "tests/e2e/client.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -49,7 +50,7 @@ typedef struct far_side {
     _Atomic uint32_t closed_other;
     hpx_error error;
     failing_allocator memory;
-    int descriptors;
+    uint32_t descriptors;
 } far_side;
 
 /* "flood COUNT SIZE", "one", "kick": what a client asks of the far side. Anything else is echoed.
@@ -132,7 +133,7 @@ static void far_open(far_side *far)
 {
     memset(far, 0, sizeof(*far));
     far->memory = (failing_allocator)FAILING_ALLOCATOR_NEVER;
-    far->descriptors = bed_count_descriptors();
+    far->descriptors = test_descriptors();
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
     config.shard_count = 2;
     config.allocator = fa_allocator(&far->memory);
@@ -150,7 +151,7 @@ static void far_close(far_side *far)
     hpx_engine_free(far->engine);
     assert_int_equal(far->memory.live, 0);
     assert_int_equal(far->memory.bytes, 0);
-    assert_int_equal(bed_count_descriptors(), far->descriptors);
+    assert_int_equal(test_descriptors(), far->descriptors);
 }
 
 static hpx_ws_config far_config(const far_side *far, char url[64])

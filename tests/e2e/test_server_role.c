@@ -14,6 +14,7 @@
 #include "tests/e2e/peer.h"
 #include "tests/e2e/service.h"
 #include "tests/e2e/ws_peer.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
 static char folder[PEER_PATH_BYTES];
@@ -260,7 +261,7 @@ static void test_stop_when_clients_are_connected_then_they_see_1001(void **state
         client_start(&clients[i], i < 2 ? NODE : PYTHON, "stay", i % 2 == 1);
         (void)peer_expect(&clients[i], "ready");
     }
-    const int held = bed_count_descriptors();
+    const uint32_t held = test_descriptors();
     assert_true(held > served.descriptors);
     served.descriptors += (int)COUNT_OF(clients); /* their pipes */
     service_stop(&served);
