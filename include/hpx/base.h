@@ -57,6 +57,7 @@ enum {
     HPX_E_STATE = -4102,   /* not legal in this state (engine not started, already closing) */
     HPX_E_THREAD = -4103,  /* called from a thread that may not call it */
     HPX_E_URL = -4104,     /* URL malformed; the error says where */
+    HPX_E_DUPLICATE = -4105, /* a request with this id is pending already */
 
     /* soft */
     HPX_E_AGAIN = -4200,         /* queue full: wait for HPX_EVENT_WRITABLE, or drain */
@@ -64,7 +65,11 @@ enum {
     HPX_E_NOT_CONNECTED = -4202, /* the connection is not Ready: nothing was queued */
     HPX_E_TIMEOUT = -4203,       /* a `_wait` function reached its timeout */
     HPX_E_CLOSED = -4204,        /* the Closed event was delivered: nothing follows */
-    HPX_E_LIMIT = -4205,         /* a configured limit is met (ports, connections, handles) */
+    HPX_E_LIMIT = -4205,         /* a configured limit is met (ports, connections, requests) */
+    HPX_E_DISCONNECTED = -4206,  /* the request's connection was lost before its answer came */
+    HPX_E_CANCELLED = -4207,     /* the request was given up by the application */
+    HPX_E_OVERFLOW = -4208,      /* the subscriber was too slow (HPX_OVERFLOW_DISCONNECT) */
+    HPX_E_REFUSED = -4209,       /* the server refused the topic; the error says why */
 
     /* conn: resolve and connect */
     HPX_E_DNS_NOT_FOUND = -5000, /* the name does not exist or has no address */
@@ -109,6 +114,13 @@ enum {
     HPX_E_WS_TOO_BIG = -5402,  /* message above message_bytes_max: closed with 1009 */
     HPX_E_WS_CLOSED = -5403,   /* orderly close; the code is in the error */
 
+    /* conn: the session above the WebSocket */
+    HPX_E_AUTH_FAILED = -5500,       /* the server refused the authentication */
+    HPX_E_AUTH_TIMEOUT = -5501,      /* it was not answered within request_timeout_ns */
+    HPX_E_SUBSCRIBE_TIMEOUT = -5502, /* a batch of topics was not acknowledged in time */
+    HPX_E_SERVER_RECONNECT = -5503,  /* the server asked for a new connection */
+    HPX_E_DIALECT = -5504,           /* the dialect could not build or decode a message */
+
     /* fatal */
     HPX_E_NO_MEMORY = -9000,
     HPX_E_URING_DISABLED = -9001,    /* sysctl kernel.io_uring_disabled */
@@ -133,6 +145,8 @@ typedef enum hpx_stage {
     HPX_STAGE_CONNECT, /* TCP */
     HPX_STAGE_TLS,     /* TLS handshake */
     HPX_STAGE_UPGRADE, /* HTTP/1.1 101 */
+    HPX_STAGE_AUTH,    /* authentication of the session */
+    HPX_STAGE_RESUBSCRIBE, /* restoring the topics held */
     HPX_STAGE_READY,   /* messages flow */
     HPX_STAGE_CLOSE,   /* closing handshake */
 } hpx_stage;

@@ -16,6 +16,7 @@
 
 #include <hpx/base.h>
 #include <hpx/engine.h>
+#include <hpx/protocol.h>
 #include <hpx/tls.h>
 
 HPX_EXTERN_C_BEGIN
@@ -37,6 +38,8 @@ typedef enum hpx_conn_state {
     HPX_CONN_CONNECTING,
     HPX_CONN_TLS_HANDSHAKE,
     HPX_CONN_UPGRADING,
+    HPX_CONN_AUTHENTICATING, /* with a protocol: first messages and authentication */
+    HPX_CONN_RESUBSCRIBING,  /* with a protocol: the topics held are subscribed again */
     HPX_CONN_READY,
     HPX_CONN_BACKING_OFF, /* lost or failed; the next attempt comes after a delay */
     HPX_CONN_CLOSING, /* closing handshake, or waiting for the peer's FIN */
@@ -52,6 +55,8 @@ typedef struct hpx_conn_info {
     uint64_t connect_ns;
     uint64_t tls_ns;
     uint64_t upgrade_ns;
+    uint64_t auth_ns;
+    uint64_t resubscribe_ns;
     uint64_t rtt_ns;     /* of the last ping that was answered; 0 before the first */
     uint32_t shard;
     bool is_server;
@@ -67,7 +72,8 @@ typedef struct hpx_conn_info {
 
 typedef enum hpx_event_kind {
     HPX_EVENT_CONNECTED = 1, /* Ready: `info`, `epoch`. Messages may be sent. */
-    HPX_EVENT_MESSAGE,       /* one whole message: `message_kind`, `payload` */
+    HPX_EVENT_MESSAGE,       /* one whole message: `message_kind`, `payload`; with a protocol only
+                                those that are neither a response nor an update */
     HPX_EVENT_WRITABLE,      /* after HPX_E_AGAIN from a send: the queue has drained */
     HPX_EVENT_DISCONNECTED,  /* a Ready connection ended, or an attempt failed: `error`; with
                                 config.reconnect another attempt follows */
@@ -79,7 +85,10 @@ typedef struct hpx_event {
     hpx_message_kind message_kind; /* MESSAGE */
     uint64_t epoch;                /* 0 before the first CONNECTED, then counts Ready periods */
     uint64_t time_ns;              /* shard clock when the bytes were taken from the socket */
-    hpx_span payload;              /* MESSAGE; may be empty, never merged with another */
+    hpx_span payload;              /* MESSAGE; may be empty, never merged with another; after
+                                      the protocol's decode_binary() */
+    hpx_span raw;                  /* MESSAGE: as received; on a stream empty if it was decoded */
+    hpx_message_class message_class; /* MESSAGE: what the protocol made of it */
     uint64_t missed;               /* MESSAGE, DISCONNECTED on a stream: messages that were
                                       dropped just before, because its ring was full */
     const hpx_error *error;        /* DISCONNECTED, CLOSED; never NULL there */
@@ -96,6 +105,13 @@ typedef enum hpx_receive_mode {
     HPX_RECEIVE_MULTISHOT = 0, /* io_uring multishot: flat in the number of connections */
     HPX_RECEIVE_HOT,           /* recv() every turn: about 0.9 us faster, few per shard */
 } hpx_receive_mode;
+
+/** How a dead peer is found, in READY. */
+typedef enum hpx_heartbeat {
+    HPX_HEARTBEAT_FRAME = 0, /* WebSocket ping frames */
+    HPX_HEARTBEAT_PROTOCOL,  /* the protocol's build_ping() */
+    HPX_HEARTBEAT_BOTH,
+} hpx_heartbeat;
 
 #define HPX_SHARD_BY_HASH UINT32_MAX
 
@@ -155,6 +171,20 @@ typedef struct hpx_ws_config {
     uint64_t stable_after_ns;         /* READY for so long: start again at backoff_initial_ns;
                                          default 10 s. Until then an accept-then-drop server
                                          counts as failing */
+
+    /* The session (session.h); without a protocol messages are delivered as they are. */
+    const hpx_protocol *protocol;     /* NULL (default): none. The table is copied; its ctx is
+                                         retained until CLOSED */
+    hpx_heartbeat heartbeat;          /* default FRAME */
+    uint32_t requests_max;            /* pending at once, of all handles; 1..65536, default 1024 */
+    uint64_t request_timeout_ns;      /* default 30 s; also for authentication and batches */
+    uint32_t reply_ring_bytes;        /* of each handle, power of two; default: what requests_max
+                                         needs, at least 256 KiB */
+    uint32_t topics_max;              /* held at once, 1..1048576, default 65536 */
+    uint32_t topics_per_message_max;  /* 1..65535 topics of one subscribe message; default 100 */
+    double messages_per_second;       /* rate that the server allows; 0 (default): no limit. All
+                                         messages count; only (un)subscribing waits */
+    uint32_t messages_burst;          /* at once after a pause; default: one second's worth */
 } hpx_ws_config;
 
 #define HPX_WS_CONFIG_INIT                                                                         \
@@ -300,6 +330,9 @@ HPX_API const hpx_conn_info *hpx_conn_get_info(const hpx_conn *conn);
 
 /** Bytes queued and not yet taken by the kernel. @thread owner */
 HPX_API uint64_t hpx_conn_queued_bytes(const hpx_conn *conn);
+
+/** Number of Ready periods so far. @thread owner */
+HPX_API uint64_t hpx_conn_get_epoch(const hpx_conn *conn);
 
 /** The pointer given to the event handler; settable per connection (server role). @thread owner */
 HPX_API void hpx_conn_set_user(hpx_conn *conn, void *user);
