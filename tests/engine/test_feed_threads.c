@@ -22,6 +22,7 @@
 #define TOPICS        6u
 #define MESSAGES      250000u
 #define NUMBERS       (MESSAGES + MESSAGES / 8)
+#define END_ROUNDS    4000u
 #define DID_MARK      255u
 #define MARKS_WAITING (HPXI_FEED_MARKS_MAX - 1)
 #define HANG_NS       (20 * HPX_NS_PER_S) /* without progress: above any scheduling delay */
@@ -110,6 +111,9 @@ static void writer_message(uint64_t x)
 
 static void writer_flush(void)
 {
+    /* With the bell's line at hand, ring() can look before publish() is seen by the reader, if the
+     * two are not ordered. */
+    (void)atomic_load_explicit(&run.bell.asleep, memory_order_relaxed);
     hpxi_feed_publish(&run.feed);
     if (run.mode == READER_SLEEPS) {
         hpxi_doorbell_ring(&run.bell);
@@ -243,7 +247,7 @@ static bool reader_take(const hpx_update *update)
         going = reader_mark(update);
         break;
     case HPX_UPDATE_ENDED:
-        run.ended = true;
+        run.ended = update->error->status == HPX_E_ABORTED;
         return false;
     case HPX_UPDATE_REFUSED:
         break;
@@ -420,6 +424,74 @@ static void test_feed_disconnect_when_two_threads_then_whole_and_counted(void **
     run_modes(HPX_OVERFLOW_DISCONNECT);
 }
 
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t end_round; /* even: the feed is the reader's; odd: open */
+
+static void *end_writer_run(void *arg)
+{
+    (void)arg;
+    for (uint64_t round = 1; round < 2 * END_ROUNDS; round += 2) {
+        while (atomic_load(&end_round) != round) {
+            sched_yield();
+        }
+        pause_for(feed_bed_mix(round) % 512);
+        (void)feed_bed_push(&run.feed, 0, 0, 10);
+        hpxi_feed_mark(&run.feed, HPX_UPDATE_LIVE, round, 1);
+        (void)feed_bed_push(&run.feed, 0, 2, 10);
+        const hpx_error error = {.status = HPX_E_ABORTED};
+        hpxi_feed_end(&run.feed, &error);
+        atomic_store(&end_round, round + 1);
+    }
+    return NULL;
+}
+
+/* Everything of a short feed, which may end while the reader looks. */
+static void end_reader_round(uint64_t round)
+{
+    uint64_t position = 0;
+    for (bool ended = false; !ended;) {
+        hpx_update update;
+        if (hpxi_feed_next(&run.feed, &update) == 0) {
+            if (round % 3 == 0) {
+                sched_yield();
+            }
+            continue;
+        }
+        ended = update.kind == HPX_UPDATE_ENDED;
+        assert_int_equal(update.missed, 0);
+        assert_int_equal(ended ? 3 : update.time_ns, position);
+        position++;
+    }
+}
+
+static void test_feed_end_when_reader_looks_then_all_before_it_delivered(void **state)
+{
+    (void)state;
+    static const hpx_overflow policies[] = {HPX_OVERFLOW_DROP_OLDEST, HPX_OVERFLOW_DROP_NEWEST};
+    failing_allocator memory = FAILING_ALLOCATOR_NEVER;
+    const hpx_allocator allocator = fa_allocator(&memory);
+    atomic_store(&end_round, 0);
+    pthread_t writer;
+    assert_int_equal(pthread_create(&writer, NULL, end_writer_run, NULL), 0);
+    for (uint64_t round = 1; round < 2 * END_ROUNDS; round += 2) {
+        const hpxi_feed_config config = {
+            .overflow = policies[round / 2 % 2],
+            .ring_bytes = RING_BYTES,
+            .topic_count = 1,
+            .allocator = &allocator};
+        assert_int_equal(hpxi_feed_init(&run.feed, &config), HPX_OK);
+        atomic_store(&end_round, round);
+        end_reader_round(round);
+        while (atomic_load(&end_round) == round) {
+            sched_yield();
+        }
+        hpxi_feed_fini(&run.feed);
+    }
+    assert_int_equal(pthread_join(writer, NULL), 0);
+    assert_int_equal(memory.live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_feed_drop_newest_when_two_threads_then_whole_and_counted),
         cmocka_unit_test(test_feed_conflate_when_two_threads_then_whole_and_counted),
         cmocka_unit_test(test_feed_disconnect_when_two_threads_then_whole_and_counted),
+        cmocka_unit_test(test_feed_end_when_reader_looks_then_all_before_it_delivered),
     };
     return cmocka_run_group_tests_name("engine/feed_threads", tests, NULL, NULL);
 }
