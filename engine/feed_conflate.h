@@ -84,6 +84,8 @@ void hpxi_feed_conflate_publish(hpxi_feed_conflate *conflate);
  * that all that came before it is visible. */
 bool hpxi_feed_conflate_take(hpxi_feed_conflate *conflate, uint64_t limit, hpxi_feed_item *item);
 void hpxi_feed_conflate_put_back(hpxi_feed_conflate *conflate);
+void hpxi_feed_conflate_let_go(hpxi_feed_conflate *conflate);
+/* May say false where there is nothing; the next take() puts that right. */
 bool hpxi_feed_conflate_is_empty_sc(hpxi_feed_conflate *conflate);
 
 #endif /* HPXI_FEED_CONFLATE_H */

@@ -14,8 +14,8 @@
  *           (Neither costs anything on x86. No fences: thread sanitizer does not know them.)
  * Progress  The writer makes room for a sixteenth of the ring at a time, so that a reader that
  *           was lapped and goes on at `oldest` is not lapped again at once. If it is, it goes on
- *           at `recent`, a quarter of the ring behind the writer or more. After some attempts in
- *           one call it reports nothing: every call ends after a bounded number of steps.
+ *           at `recent`: to be lapped there the writer has to fill about a quarter of the ring
+ *           while one message is copied.
  * Large     A message over `inline_max` is an owned block. Its record names it, and a slot says
  *           whose it is: the one who swaps the slot to 0 (the reader to deliver it, the writer to
  *           evict it) frees it. So the oldest blocks make room for new ones too.
