@@ -413,8 +413,11 @@ void hpxi_conn_settle(hpx_conn *conn)
         HPX_ASSERT(conn->told_disconnected);
         HPX_ASSERT(conn->dial.state == HPXI_DIAL_IDLE);
         hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
-        if (conn->session != NULL) {
+        if (conn->session != NULL && !conn->session->closed) {
             hpxi_session_end(conn, &conn->error);
+            if (conn->on_settle) {
+                return; /* for what the ends of subscriptions caused: once more, then CLOSED */
+            }
         }
         hpxi_conn_set_state(conn, HPX_CONN_CLOSED);
         conn_deliver_terminal(conn, HPX_EVENT_CLOSED);

@@ -20,7 +20,8 @@ static bool request_id_is_valid(const hpx_request_id *id)
            (id->kind == HPX_ID_TEXT && id->text.size >= 1 && id->text.size <= HPX_REQUEST_ID_BYTES);
 }
 
-static hpx_status request_refuse(const hpx_handle *handle)
+/* Takes one of the pending requests, or says why not. */
+static hpx_status request_begin(const hpx_handle *handle)
 {
     const hpxi_channel *channel = handle->channel;
     if (!channel->has_replies) {
@@ -29,8 +30,14 @@ static hpx_status request_refuse(const hpx_handle *handle)
     if (hpxi_hub_state(channel->hub) != HPX_CONN_READY) {
         return HPX_E_NOT_CONNECTED;
     }
-    if (atomic_load_explicit(&channel->hub->shared.send_blocked, memory_order_relaxed) != 0 ||
-        !hpxi_replies_may_open(&channel->replies)) {
+    if (atomic_load_explicit(&channel->hub->shared.send_blocked, memory_order_relaxed) != 0) {
+        return HPX_E_AGAIN;
+    }
+    if (!hpxi_hub_take_pending(channel->hub)) {
+        return HPX_E_LIMIT;
+    }
+    if (!hpxi_replies_may_open(&channel->replies)) { /* they are answered, and not taken */
+        hpxi_hub_give_pending(channel->hub);
         return HPX_E_AGAIN;
     }
     return HPX_OK;
@@ -54,15 +61,12 @@ static hpx_status request_push(
     if (!hpxi_utf8_check(payload.data, payload.size)) {
         return HPX_E_INVALID;
     }
-    const hpx_status refused = request_refuse(handle);
+    const hpx_status refused = request_begin(handle);
     if (refused != HPX_OK) {
         return refused;
     }
     hpxi_channel *channel = handle->channel;
     hpxi_hub *hub = channel->hub;
-    if (!hpxi_hub_take_pending(hub)) {
-        return HPX_E_LIMIT;
-    }
     struct {
         hpxi_command_send send;
         hpxi_command_request request;
