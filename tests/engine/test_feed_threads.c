@@ -97,7 +97,9 @@ static void writer_mark(void)
 
 static void writer_message(uint64_t x)
 {
-    const feed_bed_size size = {.common_max = 200, .rare_max = 2048};
+    /* Small ones leave publish() and ring() little between them. */
+    const feed_bed_size size = {
+        .common_max = run.mode == READER_SLEEPS ? 16 : 200, .rare_max = 2048};
     const uint32_t topic = (uint32_t)(x >> 8) % TOPICS;
     const uint64_t number = run.numbers++;
     run.did[number] = (uint8_t)topic;
@@ -279,8 +281,10 @@ static void reader_idle(uint64_t turn)
         sched_yield();
         return;
     }
+    const uint64_t x = feed_bed_mix(turn);
+    pause_for((x >> 8) % 512); /* to meet the writer at every point of its protocol */
     hpxi_doorbell_prepare(&run.bell);
-    pause_for(feed_bed_mix(turn) % 64);
+    pause_for(x % 4 == 0 ? (x >> 32) % 64 : 0);
     if (hpxi_feed_is_empty_sc(&run.feed)) {
         run.sleeps++;
         hpxi_doorbell_wait(&run.bell, UINT64_MAX);
