@@ -35,7 +35,7 @@ HPX_API const char *hpx_message_class_name(hpx_message_class message_class);
 
 /** Facts about a message beyond its class; or-ed into hpx_classified.meaning. */
 enum {
-    HPX_MEANS_ERROR = 1 << 0,        /* RESPONSE: the server refused; `reason` may say why */
+    HPX_MEANS_ERROR = 1 << 0,        /* RESPONSE, SYSTEM: the server refused; see `reason` */
     HPX_MEANS_AUTH_OK = 1 << 1,      /* authentication succeeded (dialects without an id) */
     HPX_MEANS_AUTH_FAILED = 1 << 2,  /* authentication was refused */
     HPX_MEANS_SUBSCRIBED = 1 << 3,   /* `topic` is subscribed now (acknowledged by topic) */
@@ -61,7 +61,8 @@ typedef struct hpx_request_id {
 
 #define HPX_REQUEST_ID_BYTES 48
 
-/** What classify() found. Spans point into the message. */
+/** What classify() found. Spans point into the message; the library's dialects unescape strings
+ * that need it into memory of the calling thread, valid until its next classify(). */
 typedef struct hpx_classified {
     hpx_message_class message_class;
     uint32_t meaning; /* HPX_MEANS_... */
@@ -106,7 +107,7 @@ static inline void hpx_writer_text(hpx_writer *writer, const char *text)
 /** Decimal digits. @thread any @alloc never */
 HPX_API void hpx_writer_u64(hpx_writer *writer, uint64_t value);
 
-/** `text` as a JSON string, in quotes and escaped. @thread any @alloc never */
+/** `text`, which is UTF-8, as a JSON string, in quotes and escaped. @thread any @alloc never */
 HPX_API void hpx_writer_json_string(hpx_writer *writer, hpx_span text);
 
 #define HPX_SPLICE_BYTES 64
@@ -182,9 +183,29 @@ typedef struct hpx_protocol {
         .size = (uint32_t)sizeof(hpx_protocol)                                                     \
     }
 
+/** Writes an authentication request, as hpx_protocol.build_auth does. */
+typedef hpx_status (*hpx_build_auth)(void *ctx, uint64_t id, hpx_writer *out);
+
+/*
+ * How both dialects read a message: it is JSON from its first byte to its last, by RFC 8259 and
+ * nothing more lenient, or it is UNKNOWN. So is one of more than 512 objects and arrays in each
+ * other. Of a key that occurs twice in an object the first counts. Keys and strings are compared
+ * unescaped: "\u0069d" is "id". An id is a number in whatever form (7, 7.0, 70e-1), exactly; or a
+ * string of up to HPX_REQUEST_ID_BYTES; others (negative, huge, fractions, true, [1]) make a
+ * RESPONSE with HPX_ID_NONE, which no request has; null is as good as none. Nothing allocates,
+ * nothing recurses.
+ */
+
 /* ---- JSON-RPC 2.0 ---------------------------------------------------------------------------- */
 
-/** Start from HPX_JSON_RPC_CONFIG_INIT. NULL means the default in brackets. Strings are copied. */
+/**
+ * Start from HPX_JSON_RPC_CONFIG_INIT. NULL means the default in brackets. Strings are copied.
+ *
+ * Messages with a method: update_method with a topic is an UPDATE, heartbeat_method CONTROL, all
+ * others SYSTEM. Without: a result or an error with an id is a RESPONSE, an error without one
+ * SYSTEM. Arrays (batches of JSON-RPC) are UNKNOWN. A batch of topics is accepted as far as the
+ * array in `result` lists it, and whole when `result` is no array.
+ */
 typedef struct hpx_json_rpc_config {
     uint32_t size;
     uint32_t flags;                 /* reserved, 0 */
@@ -194,13 +215,15 @@ typedef struct hpx_json_rpc_config {
     const char *unsubscribe_method; /* [public/unsubscribe] */
     const char *topics_field;       /* [channels] in params: the array of topics */
     const char *update_method;      /* [subscription] of notifications with data */
-    const char *update_topic_field; /* [channel] in their params */
-    const char *heartbeat_method;   /* [heartbeat] of the server's liveness check */
+    const char *update_topic_field; /* [channel] in their params; a path, up to 7 keys */
+    const char *heartbeat_method;   /* [heartbeat] of the server's liveness check; "": none */
     const char *heartbeat_type;     /* [test_request] its params.type that wants an answer */
-    const char *ping_method;        /* [public/test] for our ping, and to answer a heartbeat */
-    const char *reconnect_method;   /* NULL [none]: a notification that asks us to reconnect */
-    const char *const *on_connect;  /* messages to send first; "id" is filled in where absent */
-    uint32_t on_connect_count;      /* 0..16 */
+    const char *ping_method;       /* [public/test] our ping, and answer to a heartbeat; "": none */
+    const char *reconnect_method;  /* NULL [none]: a notification that asks us to reconnect */
+    const char *const *on_connect; /* messages to send first; "id" is filled in where absent */
+    uint32_t on_connect_count;     /* 0..16 */
+    hpx_build_auth build_auth;     /* in place of auth_params: a signature that holds the time */
+    void *build_auth_ctx;          /* borrowed while the dialect is in use */
 } hpx_json_rpc_config;
 
 #define HPX_JSON_RPC_CONFIG_INIT                                                                   \
@@ -229,20 +252,34 @@ hpx_protocol_json_rpc_new(hpx_protocol **out, const hpx_json_rpc_config *config,
  * A JSON dialect made of field paths and templates. Start from HPX_JSON_CONFIG_INIT; NULL means the
  * default in brackets, or "not used" where there is none. Strings are copied.
  *
- * A *path* names a field: "id", or "arg.channel" for a field of an object in a field. A *rule*
- * says "path=value" (a string, number or boolean as JSON writes it, without quotes) or "path" (it
- * is there and not null); a message matches if any of the rules separated by '|' does. A *template*
- * is a message in which ${id} stands for the request id, ${topics} for the topics as a JSON array
- * of strings, ${topics:TEMPLATE} for an array with TEMPLATE for each, in which ${topic} is the
- * topic as a JSON string and ${topic:raw} its bytes as they are, ${ping} for the value of
- * ping_value_field in the server's ping.
+ * A *path* names a value: "id", or "arg.channel" for a field of an object in a field,
+ * "data.0.symbol" for one of an array's first element; up to 8 keys. A *field* is a path or up to 4
+ * separated by '|': the first that is there and not null. A field's value is the text of a string
+ * and, of anything else, its JSON as it stands: a topic may be an object, byte by byte.
+ *
+ * A *rule* says "path=value" (a string, number or boolean as JSON writes it, without quotes) or
+ * "path" (it is there and not null). Terms joined by '&' must all be so; a message matches if any
+ * of the alternatives separated by '|' does. Up to 64 terms, 32 paths and 63 keys in a dialect.
+ *
+ * A *template* is a message in which ${id} stands for the request id, ${topics} for the topics as
+ * a JSON array of strings, ${topics:TEMPLATE} for an array with TEMPLATE for each, in which
+ * ${topic} is the topic as a JSON string and ${topic:raw} its bytes as they are, ${ping} for the
+ * value of ping_value_field in the server's ping (null if it has none). ${topic} outside of
+ * ${topics:...} makes a message for one topic: set topics_per_message_max to 1. A template that
+ * begins with { or [ must be JSON once filled in, or hpx_protocol_json_new() refuses it.
+ *
+ * A message is asked in this order, and the first that says yes decides: ping_text, pong_text,
+ * ping_rule, pong_rule, reconnect_rule, auth_ok_rule, auth_failed_rule; if there is a topic
+ * refused_rule, subscribed_rule, unsubscribed_rule; system_rule; if there is a topic update_rule;
+ * response_rule (or an id); error_rule (SYSTEM: an error of nobody); if there is a topic and no
+ * update_rule, UPDATE; else UNKNOWN. docs/dialects.md has configurations of several exchanges.
  */
 typedef struct hpx_json_config {
     uint32_t size;
     uint32_t flags;             /* reserved, 0 */
-    const char *id_field;       /* [id] path of the request id, in requests and responses */
+    const char *id_field;       /* [id] field of the request id; requests use its first path */
     bool id_is_string;          /* write ids as strings of digits, and accept them so */
-    const char *topic_field;    /* [topic] path of the topic in updates and acknowledgements */
+    const char *topic_field;    /* [topic] field of the topic in updates and acknowledgements */
     const char *update_rule;    /* of data; NULL: topic_field is there and nothing else matched */
     const char *response_rule;  /* of responses; NULL: id_field is there */
     const char *error_rule;     /* [error] of responses that report an error */
@@ -260,13 +297,15 @@ typedef struct hpx_json_config {
     const char *refused_rule;      /* one topic is refused */
     const char *ping;              /* template of our ping; NULL: none */
     const char *pong_rule;         /* its answer; NULL: the response with its id */
-    const char *ping_text;         /* server's ping is exactly this text ("ping") */
+    const char *ping_text;         /* [ping] server's ping is exactly this text; "": none */
     const char *ping_rule;         /* or a message that matches this */
-    const char *ping_value_field;  /* path of ${ping} */
-    const char *pong;              /* template of the answer to the server's ping ("pong") */
-    const char *pong_text;         /* the answer to ours is exactly this text ("pong") */
+    const char *ping_value_field;  /* field of ${ping} */
+    const char *pong;              /* [pong] template of the answer to the server's ping */
+    const char *pong_text;         /* [pong] the answer to ours is exactly this text; "": none */
     const char *const *on_connect; /* templates to send first */
     uint32_t on_connect_count;     /* 0..16 */
+    hpx_build_auth build_auth;     /* in place of auth: a signature that holds the time */
+    void *build_auth_ctx;          /* borrowed while the dialect is in use */
 } hpx_json_config;
 
 #define HPX_JSON_CONFIG_INIT                                                                       \
