@@ -133,7 +133,7 @@ void duo_site_force_tls12(duo_site *site)
     (void)snprintf(path, sizeof(path), "%s/key.pem", site->folder);
     assert_int_equal(
         wolfSSL_CTX_use_PrivateKey_file(wolf, path, WOLFSSL_FILETYPE_PEM), WOLFSSL_SUCCESS);
-    hpxi_tls_verify_install(wolf, true);
+    hpxi_tls_verify_install(wolf, false, false);
     hpxi_tls_session_install(wolf);
     wolfSSL_CTX_free(site->server->wolf);
     site->server->wolf = wolf;
