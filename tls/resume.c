@@ -14,6 +14,10 @@
 /* A server that sends more than this many tickets on one connection is not listened to. */
 #define RESUME_TICKETS_SEEN_MAX 64u
 
+#define RESUME_SERIAL_ID        9  /* where a serialised session has the length of its ID */
+#define RESUME_SECRET_BYTES     48 /* RFC 5246 8.1: of the master secret */
+#define RESUME_SERIAL_BYTES_MAX (HPXI_TLS_TICKET_BYTES_MAX + 512)
+
 /* ---- The key --------------------------------------------------------------------------------- */
 
 static uint8_t *resume_put_bytes(uint8_t *to, const void *bytes, size_t size)
@@ -69,21 +73,59 @@ static bool resume_is_1_3(const WOLFSSL *wolf)
     return wolfSSL_GetVersion(wolf) == WOLFSSL_TLSV1_3;
 }
 
-/*
- * Can this session be resumed: did the server give a ticket of bearable size, or, in TLS 1.2, an
- * ID? wolfSSL does not tell the ID; to offer a session without one costs nothing, as the server
- * does not find it.
- */
-static bool resume_is_of_use(WOLFSSL *wolf, const WOLFSSL_SESSION *session)
+/* RFC 8446 4.6.1: a ticket is there to resume; of bearable size? */
+static bool resume_has_ticket(WOLFSSL *wolf, const WOLFSSL_SESSION *session, bool *is_too_big)
 {
-    if (wolfSSL_SESSION_has_ticket(session) == WOLFSSL_SUCCESS) {
-        uint8_t ticket[HPXI_TLS_TICKET_BYTES_MAX];
-        word32 ticket_bytes = sizeof(ticket);
-        const int rc = wolfSSL_get_SessionTicket(wolf, ticket, &ticket_bytes);
-        explicit_bzero(ticket, sizeof(ticket));
-        return rc == WOLFSSL_SUCCESS && ticket_bytes != 0;
+    *is_too_big = false;
+    if (wolfSSL_SESSION_has_ticket(session) != WOLFSSL_SUCCESS) {
+        return false;
     }
-    return !resume_is_1_3(wolf);
+    uint8_t ticket[HPXI_TLS_TICKET_BYTES_MAX];
+    word32 ticket_bytes = sizeof(ticket);
+    const int rc = wolfSSL_get_SessionTicket(wolf, ticket, &ticket_bytes);
+    explicit_bzero(ticket, sizeof(ticket));
+    *is_too_big = rc != WOLFSSL_SUCCESS || ticket_bytes == 0;
+    return !*is_too_big;
+}
+
+/*
+ * A session of TLS 1.2 as we want to have it; NULL: not at all. Takes the reference.
+ *
+ * With a ticket it is rewritten to have no session ID: else wolfSSL, which makes one up, takes the
+ * server to have accepted the ticket whatever it answers, and fails when a full handshake follows.
+ * Without an ID it looks (RFC 5077 3.4). A session without extended master secret is not resumed
+ * (RFC 7627 5.3), nor one with neither ticket nor ID. All that is told by wolfSSL's serialised form
+ * only: side 1, born 4, timeout 4, ID length 1, ID, master secret 48, has extended master secret 1.
+ */
+static WOLFSSL_SESSION *resume_rewrite_1_2(WOLFSSL_SESSION *session, bool has_ticket)
+{
+    uint8_t der[RESUME_SERIAL_BYTES_MAX];
+    uint8_t *to = der;
+    WOLFSSL_SESSION *result = NULL;
+    int size = wolfSSL_i2d_SSL_SESSION(session, NULL);
+    if (size > RESUME_SERIAL_ID && size <= (int)sizeof(der) &&
+        wolfSSL_i2d_SSL_SESSION(session, &to) == size) {
+        const int id_bytes = der[RESUME_SERIAL_ID];
+        const int ems_at = RESUME_SERIAL_ID + 1 + id_bytes + RESUME_SECRET_BYTES;
+        const bool has_ems = ems_at < size && der[ems_at] == 1;
+        if (has_ems && !has_ticket && id_bytes != 0) {
+            result = session;
+        } else if (has_ems && has_ticket) {
+            der[RESUME_SERIAL_ID] = 0;
+            size -= id_bytes;
+            memmove(
+                der + RESUME_SERIAL_ID + 1,
+                der + RESUME_SERIAL_ID + 1 + id_bytes,
+                (size_t)(size - RESUME_SERIAL_ID - 1));
+            const uint8_t *from = der;
+            result = wolfSSL_d2i_SSL_SESSION(NULL, &from, size);
+        }
+    }
+    explicit_bzero(der, sizeof(der));
+    if (result != session) {
+        wolfSSL_SESSION_free(session);
+    }
+    return result;
 }
 
 /* Until when: as the server says, but not beyond the certificates. */
@@ -110,6 +152,13 @@ static void resume_keep(hpxi_tls *tls, WOLFSSL_SESSION *session)
         wolfSSL_SESSION_free(session); /* there was no memory for it */
         return;
     }
+    if (!resume_is_1_3(tls->wolf)) {
+        session =
+            resume_rewrite_1_2(session, wolfSSL_SESSION_has_ticket(session) == WOLFSSL_SUCCESS);
+        if (session == NULL) {
+            return;
+        }
+    }
     hpxi_tls_cache_put(
         tls->sessions,
         tls->key,
@@ -128,8 +177,13 @@ static int resume_on_session(WOLFSSL *wolf, WOLFSSL_SESSION *session)
         return 0;
     }
     tls->tickets_seen++;
-    if (!resume_is_of_use(wolf, session)) {
+    bool is_too_big;
+    const bool has_ticket = resume_has_ticket(wolf, session, &is_too_big);
+    if (is_too_big || (!has_ticket && resume_is_1_3(wolf))) {
         return 0;
+    }
+    if (has_ticket && !tls->got_ticket) {
+        return 0; /* the one that we offered is still there; it is not of this session */
     }
     if (tls->state == HPXI_TLS_HANDSHAKE) {
         wolfSSL_SESSION_free(tls->early);
@@ -138,6 +192,17 @@ static int resume_on_session(WOLFSSL *wolf, WOLFSSL_SESSION *session)
         resume_keep(tls, session);
     }
     return 1;
+}
+
+/* The server gave a ticket. */
+static int resume_on_ticket(WOLFSSL *wolf, const unsigned char *ticket, int size, void *user)
+{
+    (void)wolf;
+    (void)ticket;
+    (void)size;
+    hpxi_tls *tls = user;
+    tls->got_ticket = true;
+    return 0;
 }
 
 void hpxi_tls_resume_install(WOLFSSL_CTX *wolf)
@@ -156,6 +221,9 @@ hpx_status hpxi_tls_resume_offer(hpxi_tls *tls, const hpxi_tls_session_config *c
     }
     tls->key = resume_make_key(tls, config);
     if (tls->key == NULL) {
+        return HPX_E_NO_MEMORY;
+    }
+    if (wolfSSL_set_SessionTicket_cb(tls->wolf, resume_on_ticket, tls) != WOLFSSL_SUCCESS) {
         return HPX_E_NO_MEMORY;
     }
     tls->sessions = config->sessions;
@@ -178,6 +246,9 @@ void hpxi_tls_resume_opened(hpxi_tls *tls)
     HPX_ASSERT(tls->state == HPXI_TLS_OPEN);
     if (tls->sessions == NULL) {
         return;
+    }
+    if (tls->is_offered && wolfSSL_session_reused(tls->wolf) == 0) {
+        hpxi_tls_resume_evict(tls); /* the server does not know it, so neither its siblings */
     }
     if (tls->verifier.proof == NULL) {
         tls->verifier.proof = tls->offered_proof; /* resumed: it is what was verified */

@@ -34,6 +34,7 @@ struct hpxi_tls {
     hpxi_tls_proof *offered_proof; /* of the session that was offered */
     WOLFSSL_SESSION *early;        /* told of during the handshake: kept once that is done */
     bool is_offered;
+    bool got_ticket;
     uint32_t tickets_seen;
 
     hpxi_tls_verifier verifier;
