@@ -340,7 +340,7 @@ bool duo_handshake(duo *d)
 
 hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain)
 {
-    static uint8_t decrypted[DUO_PLAIN_MAX];
+    static _Thread_local uint8_t decrypted[DUO_PLAIN_MAX];
     hpxi_buf *in = at_client ? &d->to_client : &d->to_server;
     hpxi_buf *out = at_client ? &d->to_server : &d->to_client;
     hpx_status status = HPX_E_PARTIAL;
