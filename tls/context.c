@@ -17,33 +17,12 @@
 
 #include "tls/internal.h"
 
-/* AEAD with forward secrecy, and nothing else: RFC 9325. In the order of preference. */
-static const struct {
-    const char *iana;
-    const char *wolf;
-    bool is_1_3;
-} context_suites[] = {
-    {"TLS_AES_128_GCM_SHA256", "TLS13-AES128-GCM-SHA256", true},
-    {"TLS_AES_256_GCM_SHA384", "TLS13-AES256-GCM-SHA384", true},
-    {"TLS_CHACHA20_POLY1305_SHA256", "TLS13-CHACHA20-POLY1305-SHA256", true},
-    {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256", false},
-    {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256", false},
-    {"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384", false},
-    {"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384", false},
-    {"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305", false},
-    {"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305", false},
-};
-
-#define CONTEXT_SUITE_COUNT  (sizeof(context_suites) / sizeof(context_suites[0]))
-#define CONTEXT_SUITES_BYTES 512 /* of wolfSSL's list of all of them */
-
 /* The first is the client's key share; the others cost a round trip when a server insists. */
 static int context_groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
 
 #define CONTEXT_GROUP_COUNT   ((int)(sizeof(context_groups) / sizeof(context_groups[0])))
 #define CONTEXT_RSA_BITS_MIN  2048
 #define CONTEXT_ECC_BITS_MIN  256
-#define CONTEXT_TICKETS_MAX   16u
 #define CONTEXT_PEM_BYTES_MAX ((size_t)1 << 24)
 
 /* Where distributions keep their bundle of roots. */
@@ -54,109 +33,6 @@ static const char *const context_system_roots[] = {
     "/etc/ssl/ca-bundle.pem",                            /* SUSE */
     "/etc/ssl/cert.pem",                                 /* Alpine */
 };
-
-static hpx_status context_invalid(hpx_error *error, const char *what)
-{
-    return hpxi_tls_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, 0, "%s", what);
-}
-
-static hpx_status
-context_check_identity(const hpx_tls_config *config, bool is_server, hpx_error *error)
-{
-    if ((config->cert_file == NULL) != (config->key_file == NULL)) {
-        return context_invalid(error, "cert_file and key_file: one without the other");
-    }
-    if ((config->cert_pem == NULL) != (config->cert_pem_bytes == 0)) {
-        return context_invalid(error, "cert_pem and cert_pem_bytes: one without the other");
-    }
-    if ((config->key_pem == NULL) != (config->key_pem_bytes == 0)) {
-        return context_invalid(error, "key_pem and key_pem_bytes: one without the other");
-    }
-    if ((config->cert_pem == NULL) != (config->key_pem == NULL)) {
-        return context_invalid(error, "cert_pem and key_pem: one without the other");
-    }
-    if (is_server && config->cert_file == NULL && config->cert_pem == NULL) {
-        return context_invalid(error, "cert_file and key_file: required for a server");
-    }
-    return HPX_OK;
-}
-
-/* The members of one role are refused in the other: a setting without effect would be a trap. */
-static hpx_status context_check_role(const hpx_tls_config *config, bool is_server, hpx_error *error)
-{
-    if ((config->pin_sha256 == NULL) != (config->pin_count == 0) ||
-        config->pin_count > HPXI_TLS_PINS_MAX) {
-        return context_invalid(error, "pin_sha256 and pin_count: 0 to 16 pins of 32 bytes");
-    }
-    if (config->client_auth < HPX_TLS_CLIENT_AUTH_NONE ||
-        config->client_auth > HPX_TLS_CLIENT_AUTH_REQUIRE) {
-        return context_invalid(error, "client_auth: not one of hpx_tls_client_auth");
-    }
-    if (config->ticket_count > CONTEXT_TICKETS_MAX) {
-        return context_invalid(error, "ticket_count: 0 to 16");
-    }
-    if (is_server) {
-        if (config->pin_count != 0 || (config->flags & HPX_TLS_NO_RESUMPTION) != 0) {
-            return context_invalid(error, "pin_sha256, HPX_TLS_NO_RESUMPTION: for clients only");
-        }
-        const bool verifies = config->client_auth != HPX_TLS_CLIENT_AUTH_NONE;
-        if (verifies && config->ca_file == NULL && config->ca_pem == NULL) {
-            return context_invalid(error, "ca_file or ca_pem: required with client_auth");
-        }
-        if (verifies && config->ticket_count != 0) {
-            return context_invalid(error, "ticket_count: not with client_auth");
-        }
-    } else if (config->client_auth != HPX_TLS_CLIENT_AUTH_NONE || config->ticket_count != 0) {
-        return context_invalid(error, "client_auth, ticket_count: for servers only");
-    }
-    return HPX_OK;
-}
-
-static hpx_status context_check_versions(hpx_tls_config *config, hpx_error *error)
-{
-    if (config->version_min == HPX_TLS_VERSION_DEFAULT) {
-        config->version_min = HPX_TLS_VERSION_1_2;
-    }
-    if (config->version_max == HPX_TLS_VERSION_DEFAULT) {
-        config->version_max = HPX_TLS_VERSION_1_3;
-    }
-    if (config->version_min != HPX_TLS_VERSION_1_2 && config->version_min != HPX_TLS_VERSION_1_3) {
-        return context_invalid(error, "version_min: not one of hpx_tls_version");
-    }
-    if (config->version_max != HPX_TLS_VERSION_1_2 && config->version_max != HPX_TLS_VERSION_1_3) {
-        return context_invalid(error, "version_max: not one of hpx_tls_version");
-    }
-    if (config->version_max < config->version_min) {
-        return context_invalid(error, "version_max: below version_min");
-    }
-    return HPX_OK;
-}
-
-/* Copies the members that the caller's version of the struct has, and checks them. */
-static hpx_status context_read_config(
-    hpx_tls_config *to, const hpx_tls_config *from, bool is_server, hpx_error *error)
-{
-    *to = (hpx_tls_config)HPX_TLS_CONFIG_INIT;
-    if (from != NULL) {
-        if (from->size < 2 * sizeof(uint32_t)) {
-            return context_invalid(error, "size: start from HPX_TLS_CONFIG_INIT");
-        }
-        memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
-        to->size = (uint32_t)sizeof(*to);
-    }
-    if ((to->flags & ~(uint32_t)HPX_TLS_NO_RESUMPTION) != 0) {
-        return context_invalid(error, "flags: not of hpx_tls_flag");
-    }
-    hpx_status status = context_check_versions(to, error);
-    if (status != HPX_OK) {
-        return status;
-    }
-    if (to->ca_file == NULL && (to->ca_pem == NULL) != (to->ca_pem_bytes == 0)) {
-        return context_invalid(error, "ca_pem and ca_pem_bytes: one without the other");
-    }
-    status = context_check_identity(to, is_server, error);
-    return status == HPX_OK ? context_check_role(to, is_server, error) : status;
-}
 
 /* wolfSSL says of a file that it cannot open no more than that. */
 static hpx_status context_check_readable(const char *member, const char *path, hpx_error *error)
@@ -316,72 +192,6 @@ context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error
         from_files ? config->cert_file : "");
 }
 
-/* The suite of this IANA name, or CONTEXT_SUITE_COUNT. */
-static size_t context_find_suite(const char *name, size_t name_bytes)
-{
-    for (size_t i = 0; i < CONTEXT_SUITE_COUNT; i++) {
-        const char *iana = context_suites[i].iana;
-        if (strlen(iana) == name_bytes && memcmp(iana, name, name_bytes) == 0) {
-            return i;
-        }
-    }
-    return CONTEXT_SUITE_COUNT;
-}
-
-static void context_add_suite(char list[CONTEXT_SUITES_BYTES], size_t i)
-{
-    const size_t used = strlen(list);
-    const int added = snprintf(
-        list + used,
-        CONTEXT_SUITES_BYTES - used,
-        "%s%s",
-        used == 0 ? "" : ":",
-        context_suites[i].wolf);
-    HPX_ASSERT(added > 0 && (size_t)added < CONTEXT_SUITES_BYTES - used);
-}
-
-/* `ciphers`, or all, in wolfSSL's words. */
-static hpx_status
-context_list_suites(char list[CONTEXT_SUITES_BYTES], const hpx_tls_config *config, hpx_error *error)
-{
-    bool taken[CONTEXT_SUITE_COUNT] = {false};
-    bool is_1_2 = false;
-    bool is_1_3 = false;
-    list[0] = '\0';
-    if (config->ciphers == NULL) {
-        for (size_t i = 0; i < CONTEXT_SUITE_COUNT; i++) {
-            context_add_suite(list, i);
-        }
-        return HPX_OK;
-    }
-    for (const char *at = config->ciphers;; at++) {
-        const size_t name_bytes = strcspn(at, ":");
-        const size_t i = context_find_suite(at, name_bytes);
-        if (i == CONTEXT_SUITE_COUNT || taken[i]) {
-            return hpxi_tls_error_set(
-                error,
-                HPX_E_INVALID,
-                HPX_STAGE_CONFIG,
-                0,
-                "ciphers: '%.*s' is not one of the suites allowed, or there twice",
-                (int)(name_bytes < 64 ? name_bytes : 64),
-                at);
-        }
-        taken[i] = true;
-        is_1_3 = is_1_3 || context_suites[i].is_1_3;
-        is_1_2 = is_1_2 || !context_suites[i].is_1_3;
-        context_add_suite(list, i);
-        at += name_bytes;
-        if (*at == '\0') {
-            break;
-        }
-    }
-    const bool has_any = (is_1_3 && config->version_max >= HPX_TLS_VERSION_1_3) ||
-                         (is_1_2 && config->version_min <= HPX_TLS_VERSION_1_2);
-    return has_any ? HPX_OK
-                   : context_invalid(error, "ciphers: none of them is of a version allowed");
-}
-
 /* Resumption: wolfSSL's own cache is never used, for it knows of no settings. */
 static const char *
 context_set_sessions(WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_server)
@@ -416,15 +226,14 @@ context_set_sessions(WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_se
 /* Versions, ciphers, groups, key sizes, resumption: each call checked (curl's CVE-2024-2379 was a
  * cipher list that failed unnoticed). */
 static hpx_status context_set_protocol(
-    WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_server, hpx_error *error)
+    WOLFSSL_CTX *wolf,
+    const hpx_tls_config *config,
+    const char *suites,
+    bool is_server,
+    hpx_error *error)
 {
     HPX_ASSERT(wolf != NULL);
     HPX_ASSERT(config->version_min != HPX_TLS_VERSION_DEFAULT);
-    char suites[CONTEXT_SUITES_BYTES];
-    const hpx_status status = context_list_suites(suites, config, error);
-    if (status != HPX_OK) {
-        return status;
-    }
     const bool only_1_3 = config->version_min == HPX_TLS_VERSION_1_3;
     const char *step = NULL;
     if (wolfSSL_CTX_SetMinVersion(wolf, only_1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2) !=
@@ -457,8 +266,8 @@ static WOLFSSL_METHOD *context_method(const hpx_tls_config *config, bool is_serv
     return is_server ? wolfSSLv23_server_method() : wolfSSLv23_client_method();
 }
 
-static hpx_status
-context_build(hpx_tls_context *context, const hpx_tls_config *config, hpx_error *error)
+static hpx_status context_build(
+    hpx_tls_context *context, const hpx_tls_config *config, const char *suites, hpx_error *error)
 {
     HPX_ASSERT(context->wolf == NULL);
     WOLFSSL_METHOD *method = context_method(config, context->is_server);
@@ -467,7 +276,8 @@ context_build(hpx_tls_context *context, const hpx_tls_config *config, hpx_error 
         return hpxi_tls_error_set(
             error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, 0, "no memory for a TLS context");
     }
-    hpx_status status = context_set_protocol(context->wolf, config, context->is_server, error);
+    hpx_status status =
+        context_set_protocol(context->wolf, config, suites, context->is_server, error);
     if (status == HPX_OK && context->verifies_peer) {
         status = context_load_roots(context->wolf, config, error);
     }
@@ -525,7 +335,8 @@ context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
         *error = (hpx_error){0};
     }
     hpx_tls_config checked;
-    hpx_status status = context_read_config(&checked, config, is_server, error);
+    char suites[HPXI_TLS_SUITES_BYTES];
+    hpx_status status = hpxi_tls_config_read(&checked, suites, config, is_server, error);
     if (status != HPX_OK) {
         return status;
     }
@@ -538,7 +349,7 @@ context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
     }
     context_describe(context, &checked, is_server);
     atomic_init(&context->references, 1);
-    status = context_build(context, &checked, error);
+    status = context_build(context, &checked, suites, error);
     if (status != HPX_OK) {
         context_destroy(context);
         return status;

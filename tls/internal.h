@@ -2,12 +2,13 @@
 /*
  * internal.h - what the files of tls/ share and nobody else sees.
  *
- *   context.c  builds the WOLFSSL_CTX        setup.c    makes one WOLFSSL and its session
- *   verify.c   judges the peer's chain       session.c  drives it
- *   chain.c    reads certificates, pins      resume.c   what of it is kept for the next one, and
- *   name.c     matches names                            session_cache.c where
- *   error.c    wolfSSL's codes to ours       memory.c   wolfSSL's allocator, how it was built
- *   keylog.c   NSS key log                   wolf.h     wolfSSL's headers
+ *   config.c   checks the settings           setup.c    makes one WOLFSSL and its session
+ *   context.c  builds the WOLFSSL_CTX        session.c  drives it
+ *   verify.c   judges the peer's chain       resume.c   what of it is kept for the next one, and
+ *   chain.c    keys in it, pins                         session_cache.c where
+ *   name.c     matches names                 memory.c   wolfSSL's allocator, how it was built
+ *   error.c    wolfSSL's codes to ours       keylog.c   NSS key log
+ *   wolf.h     wolfSSL's headers
  */
 #ifndef HPXI_TLS_INTERNAL_H
 #define HPXI_TLS_INTERNAL_H
@@ -20,7 +21,8 @@
 #include "tls/tls.h"
 #include "tls/wolf.h"
 
-#define HPXI_TLS_PINS_MAX 16u
+#define HPXI_TLS_PINS_MAX     16u
+#define HPXI_TLS_SUITES_BYTES 512u /* of wolfSSL's list of all suites that we allow */
 
 struct hpx_tls_context {
     WOLFSSL_CTX *wolf;
@@ -55,6 +57,17 @@ typedef struct hpxi_tls_verifier {
     struct hpxi_tls_chain *chain; /* where to note what the peer sent; NULL: nowhere */
     hpxi_tls_verdict verdict;
 } hpxi_tls_verifier;
+
+/* config.c */
+
+/* Copies the members that the caller's version of the struct has over the defaults, and checks all.
+ * `suites` gets the cipher list in wolfSSL's words. HPX_OK or HPX_E_INVALID. */
+hpx_status hpxi_tls_config_read(
+    hpx_tls_config *to,
+    char suites[HPXI_TLS_SUITES_BYTES],
+    const hpx_tls_config *from,
+    bool is_server,
+    hpx_error *error);
 
 /* verify.c */
 

@@ -23,6 +23,29 @@
 #define SESSION_SLACK_BYTES     64u /* an alert or a KeyUpdate that goes along */
 #define SESSION_CHUNK_BYTES_MAX ((size_t)1 << 24) /* wolfSSL counts in int */
 
+/* Follows the peer's records. False: too many in a row brought no data (see tls.h). */
+static bool session_follow(hpxi_tls *tls, const uint8_t *bytes, size_t size)
+{
+    while (size != 0) {
+        if (tls->record_left == 0) {
+            tls->record_header[tls->record_header_bytes++] = *bytes++;
+            size--;
+            if (tls->record_header_bytes < sizeof(tls->record_header)) {
+                continue;
+            }
+            tls->record_header_bytes = 0;
+            tls->record_left = (uint32_t)tls->record_header[3] << 8 | tls->record_header[4];
+            tls->idle_records++;
+        } else {
+            const size_t part = size < tls->record_left ? size : tls->record_left;
+            bytes += part;
+            size -= part;
+            tls->record_left -= (uint32_t)part;
+        }
+    }
+    return tls->idle_records <= HPXI_TLS_IDLE_RECORDS_MAX;
+}
+
 static int session_on_receive(WOLFSSL *wolf, char *to, int size, void *user)
 {
     (void)wolf;
@@ -32,6 +55,9 @@ static int session_on_receive(WOLFSSL *wolf, char *to, int size, void *user)
         return WOLFSSL_CBIO_ERR_WANT_READ;
     }
     const size_t bytes = tls->input_bytes < (size_t)size ? tls->input_bytes : (size_t)size;
+    if (HPXI_UNLIKELY(!session_follow(tls, tls->input, bytes))) {
+        return WOLFSSL_CBIO_ERR_GENERAL;
+    }
     memcpy(to, tls->input, bytes);
     tls->input += bytes;
     tls->input_bytes -= bytes;
@@ -185,6 +211,16 @@ static hpx_status session_fail_wolf(hpxi_tls *tls, int wolf_error, hpx_error *er
             handshaking ? "handshake" : "session");
         return session_fail(tls, error);
     }
+    if (tls->idle_records > HPXI_TLS_IDLE_RECORDS_MAX) {
+        (void)hpxi_tls_error_set(
+            &tls->failure,
+            HPX_E_TLS_PROTOCOL,
+            stage,
+            wolf_error,
+            "the peer sent more than %u TLS records in a row without data",
+            HPXI_TLS_IDLE_RECORDS_MAX);
+        return session_fail(tls, error);
+    }
     if (handshaking && verdict->status != HPX_OK) {
         return session_fail_verdict(tls, wolf_error, error);
     }
@@ -244,6 +280,7 @@ static hpx_status session_opened(hpxi_tls *tls, hpx_error *error)
         return session_fail(tls, error);
     }
     tls->state = HPXI_TLS_OPEN;
+    tls->idle_records = 0;
     hpxi_tls_resume_opened(tls);
     return 1;
 }
@@ -294,6 +331,7 @@ ptrdiff_t hpxi_tls_read(
     session_advance(data, size, session_take_back(tls));
     if (HPXI_LIKELY(rc > 0)) {
         HPX_DASSERT(rc <= plain_max);
+        tls->idle_records = 0;
         return rc;
     }
     const int wolf_error = wolfSSL_get_error(tls->wolf, rc);

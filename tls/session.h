@@ -23,6 +23,12 @@ struct hpxi_tls {
     uint8_t first_bytes[5]; /* of the peer's stream: tell "not TLS at all" from a bad record */
     size_t first_bytes_count;
 
+    /* Where the peer's stream of records is. */
+    uint8_t record_header[5];
+    uint8_t record_header_bytes;
+    uint32_t record_left;  /* bytes of the current record still to come */
+    uint32_t idle_records; /* begun since the last one that brought data, or since the handshake */
+
     /* Borrowed during a call, NULL and 0 between calls. */
     const uint8_t *input;
     size_t input_bytes;

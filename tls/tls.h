@@ -22,6 +22,13 @@
 typedef struct hpxi_tls hpxi_tls;
 
 /*
+ * A peer may send this many records in a row that bring no data: the handshake's, and after it
+ * KeyUpdate, session tickets, empty records. One more ends the session with HPX_E_TLS_PROTOCOL,
+ * since each costs us work, and some an answer.
+ */
+#define HPXI_TLS_IDLE_RECORDS_MAX 128u
+
+/*
  * ALPN (RFC 7301). A list is in the wire's form: each name after its length in one byte, in the
  * client's order of preference. What was agreed is in hpxi_tls_info.alpn; "" when one side has no
  * list, which is no error: the caller falls back to HTTP/1.1 or not. Two lists without a common

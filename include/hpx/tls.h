@@ -84,7 +84,8 @@ typedef struct hpx_tls_config {
      * Cipher suites by their IANA names, separated by ':', best first; a subset of the default:
      * TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256, and for TLS 1.2
      * TLS_ECDHE_{ECDSA,RSA}_WITH_{AES_128_GCM_SHA256,AES_256_GCM_SHA384,CHACHA20_POLY1305_SHA256}.
-     * No other suite can be had: all are AEAD with forward secrecy. NULL: all nine.
+     * No other suite can be had: all are AEAD with forward secrecy. A version of which the list has
+     * none is not offered. NULL: all nine.
      */
     const char *ciphers;
 
