@@ -38,7 +38,12 @@ static bool fails(const char *function)
         return __real_##name arguments;                                                            \
     }
 
-WRAP(WOLFSSL_CTX *, wolfSSL_CTX_new, NULL, (WOLFSSL_METHOD * method), (method))
+WRAP(
+    WOLFSSL_CTX *,
+    wolfSSL_CTX_new,
+    (wolfSSL_Free(method), (WOLFSSL_CTX *)NULL), /* takes it, also when it fails */
+    (WOLFSSL_METHOD *method),
+    (method))
 WRAP(int, wolfSSL_CTX_SetMinVersion, 0, (WOLFSSL_CTX * ctx, int version), (ctx, version))
 WRAP(int, wolfSSL_CTX_set_cipher_list, 0, (WOLFSSL_CTX * ctx, const char *list), (ctx, list))
 WRAP(int, wolfSSL_CTX_set_groups, 0, (WOLFSSL_CTX * ctx, int *groups, int n), (ctx, groups, n))
