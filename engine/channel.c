@@ -24,8 +24,8 @@ static void channel_free_rings(hpxi_channel *channel)
     }
 }
 
-static bool channel_make_rings(
-    hpxi_channel *channel, const hpxi_hub *hub, bool has_stream, uint32_t ring_bytes)
+static bool
+channel_make_rings(hpxi_channel *channel, const hpxi_hub *hub, bool has_stream, uint32_t ring_bytes)
 {
     const hpx_allocator *allocator = channel->allocator;
     if (has_stream) {

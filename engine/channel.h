@@ -3,9 +3,9 @@
  * channel.h - what a connection's shard and one of its handles share: the rings of the stream, and
  * the replies.
  *
- * Role      Shard -> port. Two SPSC rings for the stream, so that messages can never keep a lifecycle event out:
- *           when the message ring is full a message is dropped and counted, while the lifecycle
- *           ring always has room. Every record carries a sequence number (dropped messages take
+ * Role      Shard -> port. Two SPSC rings for the stream, so that messages can never keep a
+ * lifecycle event out: when the message ring is full a message is dropped and counted, while the
+ * lifecycle ring always has room. Every record carries a sequence number (dropped messages take
  *           none); the consumer merges by it and so sees the shard's order.
  * Threads   `shard` members: the shard's thread. `port` members: the port's. `shared`: atomics.
  * Memory    Reference counted by shard, handle and stream; the last one frees. A message larger
@@ -39,7 +39,7 @@ enum {
 typedef struct hpxi_message_head {
     uint64_t epoch;
     uint64_t time_ns;
-    uint64_t missed; /* messages dropped just before this one */
+    uint64_t missed;        /* messages dropped just before this one */
     uint32_t message_class; /* hpx_message_class */
     uint32_t is_decoded;    /* by decode_binary(): the raw bytes are not here */
 } hpxi_message_head;
@@ -66,11 +66,11 @@ typedef struct hpxi_channel {
 
     struct {
         alignas(HPXI_ISOLATE) _Atomic uint32_t refs;
-        _Atomic uint32_t want_room;    /* a send found the data ring full; written by the port,
-                                          taken back by the shard: WRITABLE is owed */
-        _Atomic uint32_t abandoned;    /* the stream was released; written by the port */
-        _Atomic uint64_t requests;     /* ever opened; written by the port, before RELEASE */
-        _Atomic uint64_t large_bytes;  /* outstanding owned blocks: shard adds, port subtracts */
+        _Atomic uint32_t want_room;   /* a send found the data ring full; written by the port,
+                                         taken back by the shard: WRITABLE is owed */
+        _Atomic uint32_t abandoned;   /* the stream was released; written by the port */
+        _Atomic uint64_t requests;    /* ever opened; written by the port, before RELEASE */
+        _Atomic uint64_t large_bytes; /* outstanding owned blocks: shard adds, port subtracts */
     } shared;
 
     hpxi_spsc messages;

@@ -169,8 +169,8 @@ void hpxi_conn_renew(hpx_conn *conn)
     atomic_store_explicit(&conn->hub->shared.send_blocked, 0, memory_order_relaxed);
 }
 
-hpx_conn *hpxi_conn_new_client(
-    hpx_shard *shard, hpxi_spec *spec, hpxi_hub *hub, hpxi_channel *channel)
+hpx_conn *
+hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_hub *hub, hpxi_channel *channel)
 {
     hpx_conn *conn = conn_new(shard, HPXI_WS_ROLE_CLIENT);
     if (conn == NULL) {

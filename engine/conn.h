@@ -37,10 +37,10 @@ struct hpx_conn {
     hpxi_ws_role role;
     hpx_event_fn on_event; /* inline delivery, or NULL */
     void *user;
-    hpxi_hub *hub;            /* client role; a reference */
-    hpxi_channel *channel;    /* port delivery, or NULL; a reference */
-    hpxi_channel *handles;    /* those not yet released */
-    hpxi_session *session;    /* with a protocol, or NULL */
+    hpxi_hub *hub;         /* client role; a reference */
+    hpxi_channel *channel; /* port delivery, or NULL; a reference */
+    hpxi_channel *handles; /* those not yet released */
+    hpxi_session *session; /* with a protocol, or NULL */
 
     /* Configuration: the client's spec, or the listener's settings copied at accept. */
     hpxi_spec *spec;
@@ -116,8 +116,8 @@ void hpxi_listener_release(hpx_listener *listener);
 
 /* New client connection in IDLE; takes the spec, a reference of the hub, and one of the channel
  * (may be NULL). NULL when out of memory (they stay the caller's). */
-hpx_conn *hpxi_conn_new_client(
-    hpx_shard *shard, hpxi_spec *spec, hpxi_hub *hub, hpxi_channel *channel);
+hpx_conn *
+hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_hub *hub, hpxi_channel *channel);
 
 /* The WebSocket is open: messages flow, if only the session's own. */
 static inline bool hpxi_conn_is_open(const hpx_conn *conn)
@@ -178,8 +178,7 @@ void hpxi_conn_flush(hpx_conn *conn);
 hpx_status hpxi_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload);
 
 /* As above, a text with the splice applied: still one copy. */
-hpx_status
-hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splice);
+hpx_status hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splice);
 
 /* Deliver an event to the handler or the channel. */
 void hpxi_conn_deliver(hpx_conn *conn, const hpx_event *event);

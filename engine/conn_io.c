@@ -205,7 +205,8 @@ static void conn_on_end(hpxi_sock *sock, int result)
     hpx_conn *conn = sock->owner;
     hpx_error error;
     if (result < 0) {
-        (void)hpxi_error_set_errno(&error, result, hpxi_conn_stage(conn), "%s", conn->info.peer_address);
+        (void)hpxi_error_set_errno(
+            &error, result, hpxi_conn_stage(conn), "%s", conn->info.peer_address);
     } else if (conn->tls != NULL && hpxi_conn_is_open(conn)) {
         (void)hpxi_error_set(
             &error,
@@ -280,8 +281,8 @@ uint64_t hpxi_conn_queued(const hpx_conn *conn)
            (conn->sock != NULL ? hpxi_sock_queued(conn->sock) : 0);
 }
 
-/* Room for a frame of `size` payload bytes in the buffer that is sent from (or encrypted from), with
- * its header written. The payload goes to the place returned; NULL when out of memory. */
+/* Room for a frame of `size` payload bytes in the buffer that is sent from (or encrypted from),
+ * with its header written. The payload goes to the place returned; NULL when out of memory. */
 static uint8_t *conn_frame_begin(hpx_conn *conn, hpxi_ws_op op, size_t size, const uint8_t *key)
 {
     hpxi_buf *out = hpxi_conn_out(conn);
@@ -311,8 +312,7 @@ static bool conn_frame(hpx_conn *conn, hpxi_ws_op op, const uint8_t *payload, si
     return true;
 }
 
-hpx_status
-hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splice)
+hpx_status hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splice)
 {
     HPX_DASSERT(hpxi_conn_is_open(conn));
     HPX_DASSERT(conn->role == HPXI_WS_ROLE_CLIENT);
@@ -327,11 +327,9 @@ hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splic
     }
     hpxi_ws_encode_payload(to, payload.data, splice->offset, key, 0);
     size_t at = splice->offset;
-    hpxi_ws_encode_payload(
-        to + at, (const uint8_t *)splice->text, splice->text_bytes, key, at);
+    hpxi_ws_encode_payload(to + at, (const uint8_t *)splice->text, splice->text_bytes, key, at);
     at += splice->text_bytes;
-    hpxi_ws_encode_payload(
-        to + at, payload.data + splice->offset + splice->removed, tail, key, at);
+    hpxi_ws_encode_payload(to + at, payload.data + splice->offset + splice->removed, tail, key, at);
     hpxi_count(&conn->shard->counters.messages_sent, 1);
     return HPX_OK;
 }

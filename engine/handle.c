@@ -107,7 +107,8 @@ static hpx_status connect_push(hpx_handle *handle, hpxi_spec *spec)
 {
     const hpxi_command_connect command = {.spec = spec, .channel = handle->channel};
     hpxi_channel_retain(handle->channel); /* the shard's reference */
-    const hpx_status status = hpxi_handle_control(handle, HPXI_COMMAND_CONNECT, &command, sizeof(command));
+    const hpx_status status =
+        hpxi_handle_control(handle, HPXI_COMMAND_CONNECT, &command, sizeof(command));
     if (status != HPX_OK) {
         hpxi_channel_release(handle->channel);
     }
@@ -266,8 +267,8 @@ static hpx_status data_block(hpx_handle *handle, uint32_t type, hpx_span head, h
 }
 
 /* Queues the command, or says why not. */
-static hpx_status data_push(
-    hpx_handle *handle, uint32_t type, uint32_t block_type, hpx_span head, hpx_span payload)
+static hpx_status
+data_push(hpx_handle *handle, uint32_t type, uint32_t block_type, hpx_span head, hpx_span payload)
 {
     hpxi_spsc *ring = &handle->link->data;
     if (payload.size <= ring->bytes_max - head.size) {
@@ -314,8 +315,7 @@ hpx_status hpxi_handle_data(
 
 bool hpxi_handle_push_subscribe(hpx_handle *handle, hpx_subscription *subscription)
 {
-    const hpx_span head = {
-        .data = (const uint8_t *)&subscription, .size = sizeof(subscription)};
+    const hpx_span head = {.data = (const uint8_t *)&subscription, .size = sizeof(subscription)};
     return hpxi_handle_data(
                handle, HPXI_COMMAND_SUBSCRIBE, HPXI_COMMAND_SUBSCRIBE, head, (hpx_span){0}) ==
            HPX_OK;

@@ -30,8 +30,7 @@ void hpxi_hub_retain(hpxi_hub *hub)
 
 void hpxi_hub_release(hpxi_hub *hub)
 {
-    if (hub == NULL ||
-        atomic_fetch_sub_explicit(&hub->shared.refs, 1, memory_order_acq_rel) != 1) {
+    if (hub == NULL || atomic_fetch_sub_explicit(&hub->shared.refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     hpxi_free(hub->allocator, hub, sizeof(*hub));

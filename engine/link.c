@@ -60,8 +60,8 @@ static hpxi_channel *link_channel(hpx_shard *shard, hpxi_link *link, const hpxi_
 }
 
 /* A handle appears; takes over the reference. */
-static void link_add_handle(
-    hpxi_link *link, const hpxi_record *record, hpxi_channel *channel, hpx_conn *conn)
+static void
+link_add_handle(hpxi_link *link, const hpxi_record *record, hpxi_channel *channel, hpx_conn *conn)
 {
     const uint32_t slot = (uint32_t)record->tag;
     HPX_ASSERT(slot < link->port->handles_max);
@@ -147,7 +147,8 @@ static void link_release(hpxi_link *link, uint32_t slot)
         hpxi_conn_remove_handle(conn, channel);
     }
     /* Acquire: clones are counted before their original is released. */
-    const uint32_t before = atomic_fetch_sub_explicit(&hub->shared.handles, 1, memory_order_acq_rel);
+    const uint32_t before =
+        atomic_fetch_sub_explicit(&hub->shared.handles, 1, memory_order_acq_rel);
     HPX_ASSERT(before != 0);
     if (before == 1 && conn != NULL) {
         hpxi_conn_close(conn, 1000, (hpx_span){0});
@@ -157,9 +158,9 @@ static void link_release(hpxi_link *link, uint32_t slot)
 
 static void link_cancel(hpx_conn *conn, const hpxi_channel *channel, uint64_t token)
 {
-    hpxi_request *request =
-        conn->session != NULL ? hpxi_pending_by_token(&conn->session->pending, channel, token)
-                              : NULL;
+    hpxi_request *request = conn->session != NULL
+                                ? hpxi_pending_by_token(&conn->session->pending, channel, token)
+                                : NULL;
     if (request != NULL) {
         hpxi_session_cancel(conn, request);
     }

@@ -106,8 +106,7 @@ static uint64_t pending_key(const hpx_request_id *id)
     return id->kind == HPX_ID_NUMBER ? id->number : pending_hash_text(id->text);
 }
 
-static bool
-pending_raw_is(const hpxi_request *request, const hpx_request_id *id, uint64_t key)
+static bool pending_raw_is(const hpxi_request *request, const hpx_request_id *id, uint64_t key)
 {
     return request->raw_kind == id->kind && request->raw_number == key &&
            (id->kind == HPX_ID_NUMBER ||

@@ -52,7 +52,7 @@ typedef struct hpxi_request {
     uint32_t index;
     hpxi_pending_kind kind;
     bool cancelled;
-    bool is_raw;         /* the application's id, below */
+    bool is_raw; /* the application's id, below */
     hpx_id_kind raw_kind;
     uint32_t raw_bytes;
     uint64_t raw_number; /* NUMBER, or the hash of the text */
@@ -81,8 +81,7 @@ void hpxi_pending_fini(hpxi_pending *pending);
 
 /* A request with a fresh id, its timer not set (`fire` is its callback). NULL: none left of this
  * kind (own or application's). */
-hpxi_request *
-hpxi_pending_take(hpxi_pending *pending, hpxi_pending_kind kind, hpxi_timer_fn fire);
+hpxi_request *hpxi_pending_take(hpxi_pending *pending, hpxi_pending_kind kind, hpxi_timer_fn fire);
 
 /* Give the request the application's id. HPX_OK, HPX_E_DUPLICATE, HPX_E_INVALID (no id, too
  * long), HPX_E_NO_MEMORY. On failure the request stays as it was. */

@@ -31,11 +31,11 @@ enum {
 
 /* Data commands. */
 enum {
-    HPXI_COMMAND_SEND = 1,       /* hpxi_command_send + payload */
-    HPXI_COMMAND_SEND_BLOCK = 2, /* hpxi_command_send + hpxi_command_block */
-    HPXI_COMMAND_REQUEST = 3,    /* hpxi_command_send + hpxi_command_request + payload */
+    HPXI_COMMAND_SEND = 1,          /* hpxi_command_send + payload */
+    HPXI_COMMAND_SEND_BLOCK = 2,    /* hpxi_command_send + hpxi_command_block */
+    HPXI_COMMAND_REQUEST = 3,       /* hpxi_command_send + hpxi_command_request + payload */
     HPXI_COMMAND_REQUEST_BLOCK = 4, /* ... + hpxi_command_block */
-    HPXI_COMMAND_SUBSCRIBE = 5,  /* hpx_subscription *: a reference */
+    HPXI_COMMAND_SUBSCRIBE = 5,     /* hpx_subscription *: a reference */
 };
 
 typedef struct hpxi_command_connect {
@@ -120,9 +120,9 @@ struct hpx_port {
     uint32_t index;      /* in the engine's table */
     hpx_handle *handles; /* [core->handles_max] */
     hpx_handle *free_handles;
-    hpx_stream *streams; /* list of open streams, for the shared descriptor */
+    hpx_stream *streams;             /* list of open streams, for the shared descriptor */
     hpx_subscription *subscriptions; /* likewise */
-    bool fd_mode;        /* hpx_stream_fd() was called: re-arm in next() */
+    bool fd_mode;                    /* hpx_stream_fd() was called: re-arm in next() */
 };
 
 struct hpx_handle {
@@ -142,8 +142,8 @@ struct hpx_stream {
     hpx_stream *prev;
 };
 
-/* Port: the descriptor serves all streams, subscriptions and handles of the port: make it unreadable
- * if none of them has anything to take. */
+/* Port: the descriptor serves all streams, subscriptions and handles of the port: make it
+ * unreadable if none of them has anything to take. */
 void hpxi_port_arm(hpx_port *port);
 
 /* Port: call `take` until it returns something, asleep while `is_empty` (in the doorbell's total
@@ -161,14 +161,10 @@ hpx_status
 hpxi_handle_control(hpx_handle *handle, uint32_t type, const void *command, uint32_t bytes);
 
 /* handle.c: queue a data command: `head` (of which nothing is kept), then the payload, which
- * travels as an owned block if it is large. `block_type` is the type then. HPX_OK, HPX_E_AGAIN (WRITABLE was asked for),
- * HPX_E_NO_MEMORY. */
+ * travels as an owned block if it is large. `block_type` is the type then. HPX_OK, HPX_E_AGAIN
+ * (WRITABLE was asked for), HPX_E_NO_MEMORY. */
 hpx_status hpxi_handle_data(
-    hpx_handle *handle,
-    uint32_t type,
-    uint32_t block_type,
-    hpx_span head,
-    hpx_span payload);
+    hpx_handle *handle, uint32_t type, uint32_t block_type, hpx_span head, hpx_span payload);
 
 /* handle.c: queue SUBSCRIBE with the command's reference. False: no room. */
 bool hpxi_handle_push_subscribe(hpx_handle *handle, hpx_subscription *subscription);

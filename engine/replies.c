@@ -200,8 +200,7 @@ static void replies_show(hpxi_replies *replies, hpxi_record *record, hpx_reply *
         .epoch = head.epoch,
         .sent_ns = head.sent_ns,
         .time_ns = head.time_ns,
-        .payload =
-            {.data = record->payload + sizeof(head), .size = record->bytes - sizeof(head)},
+        .payload = {.data = record->payload + sizeof(head), .size = record->bytes - sizeof(head)},
     };
     if (record->type == REPLY_BLOCK) {
         reply_block block;

@@ -87,8 +87,8 @@ static hpx_status request_push(
         }
     }
     const hpx_span head = {.data = (const uint8_t *)&command, .size = sizeof(command)};
-    const hpx_status status = hpxi_handle_data(
-        handle, HPXI_COMMAND_REQUEST, HPXI_COMMAND_REQUEST_BLOCK, head, payload);
+    const hpx_status status =
+        hpxi_handle_data(handle, HPXI_COMMAND_REQUEST, HPXI_COMMAND_REQUEST_BLOCK, head, payload);
     if (status != HPX_OK) {
         hpxi_replies_unopen(&channel->replies);
         hpxi_hub_give_pending(hub);
@@ -141,8 +141,8 @@ static bool request_wait_is_empty(void *object)
     return hpxi_replies_have_no_news_sc(((const request_wait *)object)->replies);
 }
 
-hpx_status hpx_handle_request_wait(
-    hpx_handle *handle, hpx_span payload, uint64_t timeout_ns, hpx_reply *reply)
+hpx_status
+hpx_handle_request_wait(hpx_handle *handle, hpx_span payload, uint64_t timeout_ns, hpx_reply *reply)
 {
     uint64_t token;
     const hpx_status status = hpx_handle_request(handle, payload, timeout_ns, NULL, &token);
@@ -228,8 +228,8 @@ static hpx_status request_inline(
         .on_reply = on_reply,
         .user = user,
         .token = ++conn->session->inline_token,
-        .deadline_ns = request_deadline(
-            timeout_ns, conn->hub->request_timeout_ns, conn->shard->owner.now_ns),
+        .deadline_ns =
+            request_deadline(timeout_ns, conn->hub->request_timeout_ns, conn->shard->owner.now_ns),
         .raw = raw,
     };
     hpxi_request *request;

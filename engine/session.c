@@ -50,8 +50,7 @@ hpx_status hpxi_session_new(hpx_conn *conn)
     }
     if (status == HPX_OK) {
         const size_t each = sizeof(session->names[0]) + sizeof(session->accepted[0]);
-        session->names =
-            hpxi_alloc_zero(allocator, session->names_max * each, _Alignof(hpx_span));
+        session->names = hpxi_alloc_zero(allocator, session->names_max * each, _Alignof(hpx_span));
         status = session->names != NULL ? HPX_OK : HPX_E_NO_MEMORY;
     }
     if (status != HPX_OK) {
@@ -199,8 +198,8 @@ static void session_pong(hpx_conn *conn, hpx_span ping)
         hpxi_conn_queued(conn) > conn->send_queue_bytes_max) {
         return; /* a peer that floods pings and reads nothing gets no more answers */
     }
-    hpxi_request *request = hpxi_session_own_request(
-        conn, HPXI_PENDING_QUIET, conn->spec->config.request_timeout_ns);
+    hpxi_request *request =
+        hpxi_session_own_request(conn, HPXI_PENDING_QUIET, conn->spec->config.request_timeout_ns);
     if (request == NULL) {
         return; /* that many unanswered already */
     }
@@ -231,8 +230,7 @@ static void session_reconnect(hpx_conn *conn, hpx_span reason)
 }
 
 /* What a message says about the session itself. */
-static void
-session_on_meaning(hpx_conn *conn, const hpx_classified *message, hpx_span text)
+static void session_on_meaning(hpx_conn *conn, const hpx_classified *message, hpx_span text)
 {
     const uint32_t meaning = message->meaning;
     if ((meaning & (HPX_MEANS_AUTH_OK | HPX_MEANS_AUTH_FAILED)) != 0) {
@@ -252,8 +250,7 @@ session_on_meaning(hpx_conn *conn, const hpx_classified *message, hpx_span text)
     }
 }
 
-static void
-session_on_response(hpx_conn *conn, const hpx_classified *message, hpx_span text)
+static void session_on_response(hpx_conn *conn, const hpx_classified *message, hpx_span text)
 {
     hpxi_session *session = conn->session;
     const bool is_error = (message->meaning & HPX_MEANS_ERROR) != 0;

@@ -37,7 +37,7 @@ typedef struct hpxi_session {
     uint32_t names_max;
     hpxi_request *auth;
     hpxi_request *ping;
-    hpxi_timer pace;   /* until the token bucket lets a batch go */
+    hpxi_timer pace; /* until the token bucket lets a batch go */
     double tokens;
     uint64_t tokens_ns;
     uint64_t inline_token; /* the last one given */
@@ -103,7 +103,7 @@ typedef struct hpxi_request_config {
     hpx_reply_fn on_reply; /* inline */
     void *user;
     uint64_t token;
-    uint64_t deadline_ns; /* UINT64_MAX: none */
+    uint64_t deadline_ns;      /* UINT64_MAX: none */
     const hpx_request_id *raw; /* NULL: the dialect gives an id */
 } hpxi_request_config;
 

@@ -22,10 +22,10 @@ static bool session_greet(hpx_conn *conn)
         hpxi_request *request = hpxi_session_own_request(
             conn, HPXI_PENDING_QUIET, conn->spec->config.request_timeout_ns);
         HPX_ASSERT(request != NULL); /* a new connection has none */
-        const hpx_status status = protocol->build_on_connect(protocol->ctx, i, request->id, &writer);
+        const hpx_status status =
+            protocol->build_on_connect(protocol->ctx, i, request->id, &writer);
         if (status < 0 || writer.overflow) {
-            hpxi_session_dialect_failed(
-                conn, "a first message", status < 0 ? status : HPX_E_LIMIT);
+            hpxi_session_dialect_failed(conn, "a first message", status < 0 ? status : HPX_E_LIMIT);
             return false;
         }
         if (status == 0) {
@@ -57,8 +57,8 @@ void hpxi_session_begin(hpx_conn *conn)
     HPX_ASSERT(!session->lost);
     HPX_ASSERT(session->pending.live == NULL);
     session->tokens_ns = conn->shard->owner.now_ns;
-    session->tokens = config->messages_burst != 0 ? (double)config->messages_burst
-                                                  : config->messages_per_second;
+    session->tokens =
+        config->messages_burst != 0 ? (double)config->messages_burst : config->messages_per_second;
     if (!session_greet(conn)) {
         return;
     }
@@ -72,8 +72,7 @@ void hpxi_session_begin(hpx_conn *conn)
     HPX_ASSERT(request != NULL);
     const hpx_status status = protocol->build_auth(protocol->ctx, request->id, &writer);
     if (status < 0 || writer.overflow) {
-        hpxi_session_dialect_failed(
-            conn, "the authentication", status < 0 ? status : HPX_E_LIMIT);
+        hpxi_session_dialect_failed(conn, "the authentication", status < 0 ? status : HPX_E_LIMIT);
         return;
     }
     if (status == 0) {

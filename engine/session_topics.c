@@ -54,8 +54,7 @@ static void topics_publish_held(hpx_conn *conn)
 }
 
 /* Tell the members, which hold the topic no more: what they do about it makes it anew. */
-static void topic_tell_refused(
-    hpx_conn *conn, hpxi_member *members, const hpx_error *error)
+static void topic_tell_refused(hpx_conn *conn, hpxi_member *members, const hpx_error *error)
 {
     for (hpxi_member *member = members, *next; member != NULL; member = next) {
         next = member->next; /* the subscription may end, and its members with it */
@@ -203,8 +202,8 @@ static uint32_t batch_send(hpx_conn *conn, uint32_t max)
     if (batch == NULL) {
         return 0;
     }
-    hpxi_request *request = hpxi_session_own_request(
-        conn, HPXI_PENDING_BATCH, conn->spec->config.request_timeout_ns);
+    hpxi_request *request =
+        hpxi_session_own_request(conn, HPXI_PENDING_BATCH, conn->spec->config.request_timeout_ns);
     HPX_ASSERT(request != NULL); /* HPXI_BATCHES_MAX of HPXI_PENDING_OWN are kept for batches */
     request->object = batch;
     hpx_writer writer = hpxi_session_writer(conn);

@@ -92,9 +92,8 @@ static hpx_status spec_check_protocol(const hpx_ws_config *config, hpx_error *er
     } else if (config->heartbeat != HPX_HEARTBEAT_FRAME && protocol->build_ping == NULL) {
         wrong = "heartbeat needs a protocol with build_ping";
     }
-    return wrong == NULL
-               ? HPX_OK
-               : hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s", wrong);
+    return wrong == NULL ? HPX_OK
+                         : hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s", wrong);
 }
 
 /* Each handle's replies: room for the bare outcome of every request that may be pending. */

@@ -77,8 +77,8 @@ static hpx_status subscription_check_topics(
     return status;
 }
 
-static hpx_status
-subscription_check_config(hpx_subscribe_config *full, const hpx_subscribe_config *from, hpx_error *error)
+static hpx_status subscription_check_config(
+    hpx_subscribe_config *full, const hpx_subscribe_config *from, hpx_error *error)
 {
     *full = (hpx_subscribe_config)HPX_SUBSCRIBE_CONFIG_INIT;
     if (from != NULL) {
@@ -98,13 +98,13 @@ subscription_check_config(hpx_subscribe_config *full, const hpx_subscribe_config
         wrong = "flags is not 0";
     } else if ((uint32_t)full->overflow > HPX_OVERFLOW_DISCONNECT) {
         wrong = "overflow is none of HPX_OVERFLOW_...";
-    } else if (full->ring_bytes < 4096 || full->ring_bytes > (1u << 30) ||
-               (full->ring_bytes & (full->ring_bytes - 1)) != 0) {
+    } else if (
+        full->ring_bytes < 4096 || full->ring_bytes > (1u << 30) ||
+        (full->ring_bytes & (full->ring_bytes - 1)) != 0) {
         wrong = "ring_bytes must be a power of two from 4 KiB to 1 GiB";
     }
-    return wrong == NULL
-               ? HPX_OK
-               : hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s", wrong);
+    return wrong == NULL ? HPX_OK
+                         : hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s", wrong);
 }
 
 /* One block: the object, its members, its topics, their bytes. */
@@ -115,8 +115,8 @@ static hpx_subscription *subscription_alloc(const hpxi_subscription_config *conf
     for (uint32_t i = 0; i < count; i++) {
         text_bytes += config->topics[i].size;
     }
-    const size_t bytes = sizeof(hpx_subscription) +
-                         count * (sizeof(hpxi_member) + sizeof(hpx_span)) + text_bytes;
+    const size_t bytes =
+        sizeof(hpx_subscription) + count * (sizeof(hpxi_member) + sizeof(hpx_span)) + text_bytes;
     hpx_subscription *sub = hpxi_alloc_zero(config->allocator, bytes, _Alignof(hpx_subscription));
     if (sub == NULL) {
         return NULL;

@@ -18,10 +18,10 @@
 
 struct hpx_subscription {
     const hpx_allocator *allocator;
-    size_t bytes;              /* of the allocation */
-    hpxi_hub *hub;             /* a reference */
-    hpxi_port_core *core;      /* a reference: its doorbell; NULL: inline */
-    hpx_update_fn on_update;   /* inline */
+    size_t bytes;            /* of the allocation */
+    hpxi_hub *hub;           /* a reference */
+    hpxi_port_core *core;    /* a reference: its doorbell; NULL: inline */
+    hpx_update_fn on_update; /* inline */
     void *user;
     uint32_t topic_count;
     hpx_span *topics;
@@ -38,13 +38,13 @@ struct hpx_subscription {
         alignas(HPXI_ISOLATE) hpx_conn *conn; /* NULL: not attached (any more) */
         hpxi_link *link;                      /* port: whose flag tells of leaving */
         hpxi_member *members;                 /* [topic_count] */
-        uint32_t joined;  /* topics that were not refused */
-        uint32_t waiting; /* of them, not yet acknowledged in this epoch */
-        bool live_owed;   /* all were acknowledged when it joined: LIVE in the settle step */
-        bool overflowed;  /* HPX_OVERFLOW_DISCONNECT: ended in the settle step */
-        bool touched;     /* told something of this epoch: an interruption is told too */
-        bool ended;       /* ENDED was delivered or put in the feed */
-        bool dirty;       /* on the shard's publish list */
+        uint32_t joined;                      /* topics that were not refused */
+        uint32_t waiting;                     /* of them, not yet acknowledged in this epoch */
+        bool live_owed;  /* all were acknowledged when it joined: LIVE in the settle step */
+        bool overflowed; /* HPX_OVERFLOW_DISCONNECT: ended in the settle step */
+        bool touched;    /* told something of this epoch: an interruption is told too */
+        bool ended;      /* ENDED was delivered or put in the feed */
+        bool dirty;      /* on the shard's publish list */
         hpx_subscription *next_dirty;
         hpx_subscription *next_of_conn;
         hpx_subscription *prev_of_conn;
@@ -78,8 +78,8 @@ void hpxi_subscription_drop(hpx_subscription *subscription); /* one reference */
 
 /* Shard (subscription_shard.c) ----------------------------------------------------------------- */
 
-/* Join the topics of the connection; takes over a reference. On failure (HPX_E_LIMIT, HPX_E_NO_MEMORY)
- * nothing is joined. */
+/* Join the topics of the connection; takes over a reference. On failure (HPX_E_LIMIT,
+ * HPX_E_NO_MEMORY) nothing is joined. */
 hpx_status hpxi_subscription_attach(hpx_subscription *subscription, hpx_conn *conn);
 
 /* Let go of all topics and end it: ENDED with `error` follows (inline: now). Drops the shard's

@@ -91,8 +91,7 @@ hpx_status hpxi_subscription_attach(hpx_subscription *sub, hpx_conn *conn)
     for (uint32_t i = 0; i < sub->topic_count; i++) {
         hpxi_member *member = &sub->shard.members[i];
         *member = (hpxi_member){.subscription = sub, .index = i};
-        const hpx_status status =
-            hpxi_topics_join(&conn->session->topics, sub->topics[i], member);
+        const hpx_status status = hpxi_topics_join(&conn->session->topics, sub->topics[i], member);
         if (status != HPX_OK) {
             subscription_leave_topics(sub);
             sub->shard.conn = NULL;

@@ -30,11 +30,10 @@ static uint64_t topic_hash(hpx_span name)
     return hash ^ hash >> 29;
 }
 
-hpx_status
-hpxi_topics_init(hpxi_topics *topics, uint32_t held_max, const hpx_allocator *allocator)
+hpx_status hpxi_topics_init(hpxi_topics *topics, uint32_t held_max, const hpx_allocator *allocator)
 {
-    *topics = (hpxi_topics){
-        .allocator = allocator, .held_max = held_max, .mask = TOPICS_BUCKETS_MIN - 1};
+    *topics =
+        (hpxi_topics){.allocator = allocator, .held_max = held_max, .mask = TOPICS_BUCKETS_MIN - 1};
     topics->buckets = hpxi_alloc_zero(
         allocator, TOPICS_BUCKETS_MIN * sizeof(topics->buckets[0]), _Alignof(hpxi_topic *));
     for (uint32_t i = 0; i < HPXI_BATCHES_MAX; i++) {
@@ -51,8 +50,7 @@ void hpxi_topics_fini(hpxi_topics *topics)
     }
     hpxi_topics_reset(topics); /* frees those that nobody holds */
     HPX_ASSERT(topics->count == 0);
-    hpxi_free(
-        topics->allocator, topics->buckets, (topics->mask + 1) * sizeof(topics->buckets[0]));
+    hpxi_free(topics->allocator, topics->buckets, (topics->mask + 1) * sizeof(topics->buckets[0]));
     topics->buckets = NULL;
 }
 
@@ -60,9 +58,8 @@ hpxi_topic *hpxi_topics_find(const hpxi_topics *topics, hpx_span name)
 {
     const uint64_t hash = topic_hash(name);
     hpxi_topic *topic = topics->buckets[hash & topics->mask];
-    while (topic != NULL &&
-           (topic->hash != hash || topic->bytes != name.size ||
-            memcmp(topic->name, name.data, name.size) != 0)) {
+    while (topic != NULL && (topic->hash != hash || topic->bytes != name.size ||
+                             memcmp(topic->name, name.data, name.size) != 0)) {
         topic = topic->next_in_bucket;
     }
     return topic;
@@ -79,8 +76,8 @@ static void topics_insert(hpxi_topics *topics, hpxi_topic *topic)
 static void topics_grow(hpxi_topics *topics)
 {
     const uint64_t old = topics->mask + 1;
-    hpxi_topic **buckets = hpxi_alloc_zero(
-        topics->allocator, 2 * old * sizeof(buckets[0]), _Alignof(hpxi_topic *));
+    hpxi_topic **buckets =
+        hpxi_alloc_zero(topics->allocator, 2 * old * sizeof(buckets[0]), _Alignof(hpxi_topic *));
     if (buckets == NULL) {
         return;
     }
@@ -98,8 +95,8 @@ static void topics_grow(hpxi_topics *topics)
 
 static hpxi_topic *topic_new(hpxi_topics *topics, hpx_span name)
 {
-    hpxi_topic *topic = hpxi_alloc_zero(
-        topics->allocator, sizeof(*topic) + name.size, _Alignof(hpxi_topic));
+    hpxi_topic *topic =
+        hpxi_alloc_zero(topics->allocator, sizeof(*topic) + name.size, _Alignof(hpxi_topic));
     if (topic == NULL) {
         return NULL;
     }

@@ -72,18 +72,17 @@ typedef struct hpxi_topics {
     const hpx_allocator *allocator;
     hpxi_topic **buckets;
     uint64_t mask;
-    uint32_t count;     /* topics known */
-    uint32_t held;      /* of them, held by members */
-    uint32_t held_max;  /* config.topics_max */
-    uint32_t restoring; /* topics that still keep the connection from being Ready */
+    uint32_t count;        /* topics known */
+    uint32_t held;         /* of them, held by members */
+    uint32_t held_max;     /* config.topics_max */
+    uint32_t restoring;    /* topics that still keep the connection from being Ready */
     hpxi_topic_queue up;   /* wanted and ABSENT, perhaps not any more */
     hpxi_topic_queue down; /* unwanted and ACTIVE, perhaps not any more */
     hpxi_batch batches[HPXI_BATCHES_MAX];
     hpxi_batch *free_batches;
 } hpxi_topics;
 
-hpx_status
-hpxi_topics_init(hpxi_topics *topics, uint32_t held_max, const hpx_allocator *allocator);
+hpx_status hpxi_topics_init(hpxi_topics *topics, uint32_t held_max, const hpx_allocator *allocator);
 
 /* No members are left. */
 void hpxi_topics_fini(hpxi_topics *topics);
@@ -116,7 +115,8 @@ void hpxi_topics_undo(hpxi_topics *topics, hpxi_batch *batch);
  * freed. */
 hpxi_request *hpxi_topics_settle(hpxi_topics *topics, hpxi_topic *topic, bool accepted);
 
-/* The connection is lost: the server knows nothing any more. Requests of batches are not touched. */
+/* The connection is lost: the server knows nothing any more. Requests of batches are not touched.
+ */
 void hpxi_topics_reset(hpxi_topics *topics);
 
 /* Every topic that is held is to be subscribed anew; `restoring` counts them. */

@@ -34,8 +34,8 @@ static inline size_t encoder_length(uint8_t *dst, size_t size, uint8_t masked)
     return 10;
 }
 
-size_t hpxi_ws_encode_head(
-    uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key, size_t size)
+size_t
+hpxi_ws_encode_head(uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key, size_t size)
 {
     HPX_DASSERT(op <= HPXI_WS_BINARY || (op >= HPXI_WS_CLOSE && op <= HPXI_WS_PONG));
     /* RFC 6455 5.5: control frames are short and whole. */

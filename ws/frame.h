@@ -122,8 +122,8 @@ size_t hpxi_ws_encode(
 
 /* The same in parts: the header of a frame of `size` payload bytes (returns its bytes); then the
  * payload, in pieces: `at` is where a piece begins in the payload. */
-size_t hpxi_ws_encode_head(
-    uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key, size_t size);
+size_t
+hpxi_ws_encode_head(uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key, size_t size);
 void hpxi_ws_encode_payload(
     uint8_t *dst, const uint8_t *piece, size_t size, const uint8_t *mask_key, size_t at);
 

@@ -137,7 +137,8 @@ toy_result(void *ctx, hpx_span response, const hpx_span *topics, uint32_t count,
         accepted[i] = false;
         while (list.size != 0 && !accepted[i]) {
             const hpx_span at = word(&list);
-            accepted[i] = at.size == topics[i].size && memcmp(at.data, topics[i].data, at.size) == 0;
+            accepted[i] =
+                at.size == topics[i].size && memcmp(at.data, topics[i].data, at.size) == 0;
         }
     }
 }
@@ -208,8 +209,8 @@ static void answer(hpx_conn *conn, hpx_span id, const char *what)
 static void venue_subscribe(venue *v, venue_client *client, hpx_span id, hpx_span list)
 {
     static char text[64 << 10];
-    size_t size = (size_t)snprintf(
-        text, sizeof(text), "res %.*s ok", (int)id.size, (const char *)id.data);
+    size_t size =
+        (size_t)snprintf(text, sizeof(text), "res %.*s ok", (int)id.size, (const char *)id.data);
     v->subscribe_messages++;
     while (list.size != 0) {
         const hpx_span topic = word(&list);
@@ -432,8 +433,7 @@ void session_bed_open(session_bed *bed)
     listen.address = "127.0.0.1:0";
     listen.on_event = venue_on_event;
     listen.user = &bed->venue;
-    assert_int_equal(
-        hpx_shard_listen(bed->shard, &listen, &bed->venue.listener, &error), HPX_OK);
+    assert_int_equal(hpx_shard_listen(bed->shard, &listen, &bed->venue.listener, &error), HPX_OK);
     bed->venue.port = hpx_listener_get_port(bed->venue.listener);
     snprintf(bed->url, sizeof(bed->url), "ws://127.0.0.1:%u/", bed->venue.port);
     assert_int_equal(hpx_port_open(&bed->port, bed->engine, NULL, &error), HPX_OK);

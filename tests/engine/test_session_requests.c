@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: P3 every request completes exactly once; P4 a reply of an earlier epoch, a late, a second or
- * a foreign one reaches nobody; P5 nothing issued in one epoch is sent in another.
- * Method: the venue of session_bed.h keeps answers back, gives them late, twice, after a reconnect.
+ * Goal: P3 every request completes exactly once; P4 a reply of an earlier epoch, a late, a second
+ * or a foreign one reaches nobody; P5 nothing issued in one epoch is sent in another. Method: the
+ * venue of session_bed.h keeps answers back, gives them late, twice, after a reconnect.
  */
 #include <stdio.h>
 #include <string.h>
@@ -167,7 +167,8 @@ static void test_p3_request_when_cancelled_then_cancelled_once(void **state)
     rig_close(&r);
 }
 
-static void test_p3_request_when_connection_lost_then_disconnected_and_never_sent_again(void **state)
+static void
+test_p3_request_when_connection_lost_then_disconnected_and_never_sent_again(void **state)
 {
     (void)state;
     rig r;

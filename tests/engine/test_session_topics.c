@@ -214,7 +214,8 @@ static void test_p6_subscribe_when_undone_in_the_same_turn_then_nothing_sent(voi
     rig_close(&r);
 }
 
-static void test_p6_topic_when_wanted_again_during_unsubscribe_then_subscribed_after_it(void **state)
+static void
+test_p6_topic_when_wanted_again_during_unsubscribe_then_subscribed_after_it(void **state)
 {
     (void)state;
     rig r;
@@ -254,7 +255,7 @@ static void test_batches_when_many_topics_then_as_large_as_allowed(void **state)
     assert_int_equal(
         hpx_handle_subscribe_many(r.handle, topics, COUNT, NULL, &sub, &error), HPX_OK);
     assert_int_equal(rig_update(&r, sub).kind, HPX_UPDATE_LIVE); /* once, for all of them */
-    assert_int_equal(r.bed.venue.subscribe_messages, 3); /* 100, 100, 50 */
+    assert_int_equal(r.bed.venue.subscribe_messages, 3);         /* 100, 100, 50 */
     assert_int_equal(r.bed.venue.subscribe_topics, COUNT);
     venue_say(&r.bed.venue, "upd t.249 a");
     venue_say(&r.bed.venue, "upd t.0 b");
@@ -351,8 +352,8 @@ static void test_batch_when_not_acknowledged_then_connects_anew(void **state)
     bool seen = false;
     hpx_event event;
     while (hpx_stream_next(r.stream, &event) == 1) {
-        seen |= event.kind == HPX_EVENT_DISCONNECTED &&
-                event.error->status == HPX_E_SUBSCRIBE_TIMEOUT;
+        seen |=
+            event.kind == HPX_EVENT_DISCONNECTED && event.error->status == HPX_E_SUBSCRIBE_TIMEOUT;
     }
     assert_true(seen);
     hpx_subscription_release(sub);
@@ -430,7 +431,7 @@ static void test_p2_session_when_authenticated_then_all_on_one_socket_in_order(v
     for (unsigned round = 0; round < 5; round++) {
         session_bed_until_state(&r.bed, r.handle, HPX_CONN_READY);
         const venue_client *client = venue_only(&r.bed.venue);
-        assert_true(client->authenticated); /* the same connection that is Ready ... */
+        assert_true(client->authenticated);  /* the same connection that is Ready ... */
         assert_true(venue_has(client, "t")); /* ... and subscribed */
         assert_int_equal(r.bed.venue.connects, round + 1); /* there was no other */
         assert_int_equal(r.bed.venue.auths, round + 1);
@@ -484,8 +485,7 @@ static void test_auth_when_refused_then_error_says_so_and_nothing_else_is_sent(v
     assert_int_equal(ended.kind, HPX_UPDATE_ENDED);
     assert_int_equal(ended.error->status, HPX_E_AUTH_FAILED);
     hpx_subscription *late;
-    assert_int_equal(
-        hpx_handle_subscribe(r.handle, "t", NULL, &late, NULL), HPX_E_CLOSED);
+    assert_int_equal(hpx_handle_subscribe(r.handle, "t", NULL, &late, NULL), HPX_E_CLOSED);
     hpx_subscription_release(sub);
     rig_close(&r);
 }
@@ -550,8 +550,7 @@ static void test_heartbeat_when_of_the_protocol_then_rtt_and_timeout(void **stat
     hpx_event event;
     bool seen = false;
     while (hpx_stream_next(r.stream, &event) == 1) {
-        seen |= event.kind == HPX_EVENT_DISCONNECTED &&
-                event.error->status == HPX_E_PONG_TIMEOUT;
+        seen |= event.kind == HPX_EVENT_DISCONNECTED && event.error->status == HPX_E_PONG_TIMEOUT;
     }
     assert_true(seen);
     rig_close(&r);
