@@ -183,9 +183,10 @@ void hpxi_session_ready(hpx_conn *conn)
             .raw = payload,
         };
         hpxi_conn_deliver(conn, &event);
-        hpxi_buf_consume(&session->held, sizeof(head) + head.bytes);
+        if (conn->state == HPX_CONN_READY) { /* else hpxi_session_lose() took them all */
+            hpxi_buf_consume(&session->held, sizeof(head) + head.bytes);
+        }
     }
-    hpxi_buf_consume(&session->held, hpxi_buf_size(&session->held));
 }
 
 /* ---- Messages in ----------------------------------------------------------------------------- */
