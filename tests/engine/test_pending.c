@@ -181,8 +181,7 @@ static void do_token(model *m)
 {
     const uint64_t token = below(1000);
     const unsigned which = below(3);
-    const hpxi_request *found =
-        hpxi_pending_by_token(&m->pending, channel_of(m, which), token);
+    const hpxi_request *found = hpxi_pending_by_token(&m->pending, channel_of(m, which), token);
     bool exists = false;
     for (unsigned i = 0; i < COUNT_OF(m->entries); i++) {
         const entry *e = &m->entries[i];

@@ -38,7 +38,7 @@ static uint32_t below(uint32_t n)
 
 typedef struct expected {
     uint64_t token;
-    uint32_t bytes; /* of the payload as pushed */
+    uint32_t bytes;   /* of the payload as pushed */
     bool lost;        /* its payload: HPX_E_NO_MEMORY */
     bool may_be_lost; /* unless there was room in the ring itself */
 } expected;
@@ -185,8 +185,7 @@ static void run(uint64_t with_seed)
     memset(&m, 0, sizeof(m));
     seed = with_seed;
     rng = with_seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
-    const uint32_t ring =
-        (uint32_t)(hpxi_replies_bytes_min(REQUESTS_MAX) * (with_seed % 2 + 1));
+    const uint32_t ring = (uint32_t)(hpxi_replies_bytes_min(REQUESTS_MAX) * (with_seed % 2 + 1));
     CHECK(hpxi_replies_init(&m.replies, ring, REQUESTS_MAX, LARGE_MAX, &allocator) == HPX_OK);
     for (step = 0; step < STEPS; step++) {
         /* Sometimes nobody takes anything, until everything that may wait does. */

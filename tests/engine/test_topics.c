@@ -118,8 +118,7 @@ static void do_join(model *m)
         return;
     }
     const bool full = !is_held(m, name) && held_count(m) == HELD_MAX;
-    const hpx_status status =
-        hpxi_topics_join(&m->topics, name_span(m, name), &m->members[member]);
+    const hpx_status status = hpxi_topics_join(&m->topics, name_span(m, name), &m->members[member]);
     CHECK(status == (full ? HPX_E_LIMIT : HPX_OK));
     m->name_of[member] = status == HPX_OK ? (int)name : -1;
 }
