@@ -41,9 +41,9 @@ static void link_drop_data(const hpxi_record *record, const hpx_allocator *alloc
     hpxi_free(allocator, block.data, block.size);
 }
 
-/* Commands that no shard will read any more (the engine stopped): free what they own. */
-static void link_drain(hpxi_link *link, const hpx_allocator *allocator)
+void hpxi_link_drain(hpxi_link *link)
 {
+    const hpx_allocator *allocator = link->port->allocator;
     for (hpxi_record *record; (record = hpxi_spsc_peek(&link->control)) != NULL;) {
         if (record->type == HPXI_COMMAND_CONNECT) {
             hpxi_command_connect command;
@@ -305,7 +305,7 @@ void hpx_port_close(hpx_port *port)
         hpxi_link *link = &port->core->links[s];
         hpx_shard *shard = &engine->shards[s];
         if (stopped) { /* no shard thread: this one may read the rings */
-            link_drain(link, port->core->allocator);
+            hpxi_link_drain(link);
             if (atomic_exchange_explicit(
                     &shard->shared.links[port->index], NULL, memory_order_acq_rel) != NULL) {
                 hpxi_port_core_release(port->core);

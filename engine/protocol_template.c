@@ -174,7 +174,7 @@ static void template_write_op(
     case HPXI_TEMPLATE_TOPICS:
         break;
     }
-    HPX_ASSERT(!"topics are written by template_write_topics()");
+    HPX_ASSERT(false); /* topics are written by template_write_topics() */
 }
 
 static void template_write_topics(
