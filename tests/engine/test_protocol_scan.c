@@ -53,12 +53,17 @@ static const char *const bad_texts[] = {
     "", " ", "{", "}", "[", "]", "{]", "[}", "[1", "[1,", "[1,]", "[,]", "[,1]", "{,}", "{\"a\"}",
     "{\"a\":}", "{\"a\":1,}", "{\"a\":1,,}", "{\"a\" 1}", "{\"a\"::1}", "{a:1}", "{1:1}", "{'a':1}",
     "{\"a\":1]", "[1}", "{}{}", "[] 1", "1 2", "nul", "nulls", "True", "tru", "truee", "fals",
-    "01", "-", "-01", "+1", ".5", "1.", "1.e5", "1e", "1e+", "1.5.5", "0x1", "1_0", "NaN", "Infinity",
+    "01", "-", "-01", "+1", ".5", "1.", "1.e5", "1e", "1e+", "1.5.5", "0x1", "1_0", "NaN",
+    "Infinity",
     "-Infinity", "--1", "\"", "\"a", "\"\\\"", "\"\\", "\"\\x\"", "\"\\u\"", "\"\\u12\"",
-    "\"\\u123g\"", "\"\\uD800\"", "\"\\uD800x\"", "\"\\uD800\\n\"", "\"\\uD800\\uD800\"", "\"\\uDC00\"",
-    "\"\x01\"", "\"\n\"", "\"\t\"", "\"\x1F\"", "\"\x80\"", "\"\xC3\"", "\"\xC0\xAF\"", "\"\xED\xA0\x80\"",
-    "\"\xF4\x90\x80\x80\"", "\xEF\xBB\xBF{}", "{}\xC3\xA9", "[1]/", "/**/1", "[1]//", "\"a\"b", "[\"a\"\"b\"]",
-    "[1 2]", "{\"a\":1 \"b\":2}", "{\"a\":\"b\" \"c\":1}", "[\x0B]", "\xC2\xA0[]", "{\"abcdefghijklmnopqrst\xFF\":1}",
+    "\"\\u123g\"", "\"\\uD800\"", "\"\\uD800x\"", "\"\\uD800\\n\"", "\"\\uD800\\uD800\"",
+    "\"\\uDC00\"",
+    "\"\x01\"", "\"\n\"", "\"\t\"", "\"\x1F\"", "\"\x80\"", "\"\xC3\"", "\"\xC0\xAF\"",
+    "\"\xED\xA0\x80\"",
+    "\"\xF4\x90\x80\x80\"", "\xEF\xBB\xBF{}", "{}\xC3\xA9", "[1]/", "/**/1", "[1]//", "\"a\"b",
+    "[\"a\"\"b\"]",
+    "[1 2]", "{\"a\":1 \"b\":2}", "{\"a\":\"b\" \"c\":1}", "[\x0B]", "\xC2\xA0[]",
+    "{\"abcdefghijklmnopqrst\xFF\":1}",
     "[\"0123456789abcdef\x01\"]", "[1234567890123456a]", "[12345678901234567890.]", "[true false]",
 };
 /* clang-format on */
@@ -69,7 +74,7 @@ static void test_scan_when_json_then_accepted_and_whatever_follows_is_not(void *
     for (size_t i = 0; i < COUNT_OF(good_texts); i++) {
         char text[128];
         const size_t size = strlen(good_texts[i]);
-        memcpy(text, good_texts[i], size + 2);
+        memcpy(text, good_texts[i], size);
         if (verdict(text, size) != HPXI_JSON_OK) {
             fail_msg("refused: %s", good_texts[i]);
         }
@@ -209,7 +214,8 @@ static const find_row find_rows[] = {
     {"{\"a\":[1,2]}", "a.01", HPXI_JSON_ABSENT, ""},
     {"{\"a\":{\"1\":3}}", "a.1", HPXI_JSON_NUMBER, "3"},
     {"[\"x\",\"y\"]", "1", HPXI_JSON_STRING, "y"},
-    {"{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":{\"f\":{\"g\":{\"h\":8}}}}}}}}", "a.b.c.d.e.f.g.h", HPXI_JSON_NUMBER, "8"},
+    {"{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":{\"f\":{\"g\":{\"h\":8}}}}}}}}", "a.b.c.d.e.f.g.h",
+     HPXI_JSON_NUMBER, "8"},
     {"{\"a\":\"\"}", "a", HPXI_JSON_STRING, ""},
     {"{\"a\":\"x\\ny\"}", "a", HPXI_JSON_STRING, "x\\ny"},
     {"{\"a\":-1.5e3}", "a", HPXI_JSON_NUMBER, "-1.5e3"},
