@@ -166,11 +166,13 @@ static void test_ids_when_strings_of_digits_then_numbers_to_the_driver(void **st
 {
     (void)state;
     hpx_json_config config = HPX_JSON_CONFIG_INIT;
+    char id_field[] = "meta.req_id";
     config.id_is_string = true;
-    config.id_field = "meta.req_id";
+    config.id_field = id_field;
     config.auth = "{\"op\":\"auth\",\"id\":${id}}";
     config.ping = "{\"op\":\"ping\",\"id\":${id}}";
     hpx_protocol *protocol = make(&config);
+    memset(id_field, 'x', sizeof(id_field) - 1); /* it was copied */
     static const bed_row rows[] = {
         {"{\"meta\":{\"req_id\":\"7\"}}", "response 7"},
         {"{\"meta\":{\"req_id\":\"\\u0037\"}}", "response 7"},

@@ -197,6 +197,34 @@ static void test_build_when_defaults_then_deribits_shape(void **state)
     assert_ptr_equal(hpx_protocol_json_rpc(), protocol);
 }
 
+static void test_writer_when_any_byte_then_json_says_it(void **state)
+{
+    (void)state;
+    uint8_t all[128];
+    uint8_t out[1024];
+    for (size_t i = 0; i < sizeof(all); i++) {
+        all[i] = (uint8_t)i;
+    }
+    hpx_writer writer = {.data = out, .capacity = sizeof(out)};
+    hpx_writer_json_string(&writer, (hpx_span){.data = all, .size = sizeof(all)});
+    assert_false(writer.overflow);
+    hpxi_json_paths none;
+    hpxi_json_found found;
+    hpxi_json_paths_init(&none);
+    const hpx_span text = {.data = out, .size = writer.size};
+    assert_int_equal(hpxi_json_scan(&none, text, &found), HPXI_JSON_OK);
+    assert_true(hpxi_json_is_text(found.root, (hpx_span){.data = all, .size = sizeof(all)}));
+    writer = (hpx_writer){.data = out, .capacity = sizeof(out)};
+    hpx_writer_json_string(&writer, hpx_span_of("\x01\b\"/\xC3\xA9"));
+    assert_int_equal(writer.size, 15);
+    assert_memory_equal(out, "\"\\u0001\\b\\\"/\xC3\xA9\"", 15);
+    writer = (hpx_writer){.data = out, .capacity = 3};
+    hpx_writer_u64(&writer, 100);
+    assert_int_equal(writer.size, 3);
+    hpx_writer_u64(&writer, 0);
+    assert_true(writer.overflow);
+}
+
 static void test_build_when_too_long_then_overflow_is_told(void **state)
 {
     (void)state;
@@ -459,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_classify_when_deep_then_unknown_and_alive),
         cmocka_unit_test(test_classify_when_topic_is_long_then_as_it_stands),
         cmocka_unit_test(test_build_when_defaults_then_deribits_shape),
+        cmocka_unit_test(test_writer_when_any_byte_then_json_says_it),
         cmocka_unit_test(test_build_when_too_long_then_overflow_is_told),
         cmocka_unit_test(test_inject_when_object_then_its_id_is_ours),
         cmocka_unit_test(test_result_when_some_topics_are_listed_then_only_those),
