@@ -25,6 +25,7 @@
 #include "ring/ring.h"
 #include "ring/sock.h"
 #include "ring/wheel.h"
+#include "tls/session_cache.h"
 
 #define HPXI_SHARDS_MAX 64u
 #define HPXI_PORTS_MAX  256u
@@ -56,12 +57,14 @@ struct hpx_shard {
         uint64_t last_work_ns; /* for spin-then-sleep */
         hpxi_resolver *resolver;
         hpxi_random random;
+        hpxi_tls_cache *tls_sessions;
         uint8_t *plain;  /* HPXI_PLAIN_BYTES: decrypted bytes, used within one callback */
         hpx_conn *conns; /* all of them */
         uint32_t conn_count;
         hpx_conn *settle_list; /* owe an event, or may be freed */
         hpx_conn *dirty_list;  /* have plain bytes to encrypt */
         hpxi_channel *publish_list;
+        hpx_subscription *feed_list; /* their feeds have something to publish */
         hpx_listener *listeners;
         uint64_t stop_deadline_ns;
         bool had_aborts; /* the stop had to abort connections */
@@ -114,6 +117,7 @@ bool hpxi_links_are_empty_sc(hpx_shard *shard);
 
 /* A channel has something to publish at the end of the turn (link.c). */
 void hpxi_shard_mark_publish(hpx_shard *shard, hpxi_channel *channel);
+void hpxi_shard_mark_feed(hpx_shard *shard, hpx_subscription *subscription);
 uint32_t hpxi_shard_publish(hpx_shard *shard);
 
 #endif /* HPXI_SHARD_H */

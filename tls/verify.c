@@ -181,10 +181,13 @@ static bool verify_is_weak_signature(word32 signature_oid)
  * What wolfSSL lets pass and we do not, or NULL. A self-signed root's own signature proves nothing,
  * so it may be of any kind.
  */
-static const char *verify_objection(const hpxi_tls_name *name, int depth, const DecodedCert *cert)
+static const char *
+verify_objection(const hpxi_tls_verifier *verifier, int depth, const DecodedCert *cert)
 {
     const bool is_leaf = depth == 0;
-    const int purposes = EXTKEYUSE_ANY | EXTKEYUSE_SERVER_AUTH;
+    const bool is_client = verifier->context->is_server; /* the peer is */
+    const int purposes =
+        EXTKEYUSE_ANY | (is_client ? EXTKEYUSE_CLIENT_AUTH : EXTKEYUSE_SERVER_AUTH);
     /* RFC 8446 4.4.2.2, which wolfSSL checks in TLS 1.2 only. Every suite of ours has it sign. */
     if (is_leaf && cert->extKeyUsageSet && (cert->extKeyUsage & KEYUSE_DIGITAL_SIG) == 0) {
         return "is not for signatures (key usage)";
@@ -193,10 +196,12 @@ static const char *verify_objection(const hpxi_tls_name *name, int depth, const 
         return "is signed with SHA-1 or older";
     }
     if (cert->extExtKeyUsageSet && (cert->extExtKeyUsage & purposes) == 0) {
-        return "is not for TLS servers (extended key usage)";
+        return is_client ? "is not for TLS clients (extended key usage)"
+                         : "is not for TLS servers (extended key usage)";
     }
     /* wolfSSL applies name constraints to names only, and would let any address pass. */
-    if (!is_leaf && name->is_address && cert->extNameConstraintSet) {
+    const bool for_address = verifier->name != NULL && verifier->name->is_address;
+    if (!is_leaf && for_address && cert->extNameConstraintSet) {
         return "constrains names, which cannot be checked for an address";
     }
     return NULL;
@@ -290,6 +295,64 @@ verify_issuer_is_here(const DecodedCert *cert, const WOLFSSL_X509_STORE_CTX *sto
     return found;
 }
 
+/* Unix time of a certificate's date; 0, which is long ago, when it cannot be read. */
+static int64_t verify_unix_time(const byte *date, int date_bytes)
+{
+    const byte *text = NULL;
+    byte format = 0;
+    int text_bytes = 0;
+    struct tm when = {0};
+    if (date == NULL || wc_GetDateInfo(date, date_bytes, &text, &format, &text_bytes) != 0 ||
+        wc_GetDateAsCalendarTime(text, text_bytes, format, &when) != 0) {
+        return 0;
+    }
+    return (int64_t)timegm(&when);
+}
+
+static int verify_pins(
+    hpxi_tls_verifier *verifier, const WOLFSSL_X509_STORE_CTX *store, const DecodedCert *leaf)
+{
+    const hpx_tls_context *context = verifier->context;
+    if (context->pin_count == 0) {
+        return 1;
+    }
+    const int pinned = hpxi_tls_chain_is_pinned(context, leaf, store->certs, store->totalCerts);
+    if (pinned == 1) {
+        return 1;
+    }
+    char subject[VERIFY_TEXT_BYTES];
+    verify_subject(subject, leaf);
+    return verify_refuse(
+        &verifier->verdict,
+        pinned == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_PIN,
+        pinned,
+        0,
+        "certificate of %s and its issuers have none of the %u pinned keys",
+        subject,
+        context->pin_count);
+}
+
+/* The leaf has passed wolfSSL and the policy: its name and pins. */
+static int verify_leaf(
+    hpxi_tls_verifier *verifier, const WOLFSSL_X509_STORE_CTX *store, const DecodedCert *cert)
+{
+    hpxi_tls_verdict *verdict = &verifier->verdict;
+    if (verifier->name != NULL && verify_name(verdict, verifier->name, cert) == 0) {
+        return 0;
+    }
+    if (verify_pins(verifier, store, cert) == 0) {
+        return 0;
+    }
+    HPX_ASSERT(verdict->status == HPX_OK);
+    HPX_ASSERT(verifier->name != NULL || verifier->context->is_server);
+    if (verifier->wants_proof && verifier->proof == NULL) {
+        verifier->proof = hpxi_tls_proof_new(
+            store->certs[0].buffer, store->certs[0].length, verifier->not_after_s);
+    }
+    verdict->leaf_accepted = true;
+    return 1;
+}
+
 static int verify_judge(
     hpxi_tls_verifier *verifier,
     bool accepted,
@@ -304,21 +367,50 @@ static int verify_judge(
     if (!verify_issuer_is_here(cert, store, depth)) {
         return verify_refuse_wolf(verdict, ASN_NO_SIGNER_E, depth, cert);
     }
-    const char *objection = verify_objection(verifier->name, depth, cert);
+    const char *objection = verify_objection(verifier, depth, cert);
     if (objection != NULL) {
         char subject[VERIFY_TEXT_BYTES];
         verify_subject(subject, cert);
         return verify_refuse(
             verdict, HPX_E_TLS_CERTIFICATE, 0, depth, "certificate of %s %s", subject, objection);
     }
-    if (depth == 0) {
-        if (verify_name(verdict, verifier->name, cert) == 0) {
-            return 0;
-        }
-        HPX_ASSERT(verdict->status == HPX_OK);
+    const int64_t not_after_s = verify_unix_time(cert->afterDate, cert->afterDateLen);
+    if (verifier->not_after_s == 0 || not_after_s < verifier->not_after_s) {
+        verifier->not_after_s = not_after_s;
+    }
+    return depth == 0 ? verify_leaf(verifier, store, cert) : 1;
+}
+
+void hpxi_tls_verify_proof(hpxi_tls_verifier *verifier, const hpxi_tls_proof *proof)
+{
+    hpxi_tls_verdict *verdict = &verifier->verdict;
+    HPX_ASSERT(!verifier->insecure && verifier->name != NULL);
+    HPX_ASSERT(verdict->status == HPX_OK && !verdict->leaf_accepted);
+    DecodedCert cert;
+    wc_InitDecodedCert(&cert, proof->leaf, (word32)proof->leaf_bytes, NULL);
+    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL);
+    if (parsed != 0) {
+        (void)verify_refuse(
+            verdict,
+            parsed == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_CERTIFICATE,
+            parsed,
+            0,
+            "the certificate of the session resumed cannot be read: %s",
+            hpxi_tls_reason(parsed));
+    } else if ((int64_t)time(NULL) > proof->not_after_s) {
+        char subject[VERIFY_TEXT_BYTES];
+        verify_subject(subject, &cert);
+        (void)verify_refuse(
+            verdict,
+            HPX_E_TLS_EXPIRED,
+            ASN_AFTER_DATE_E,
+            0,
+            "certificate of %s, or one above it, has expired since the session was made",
+            subject);
+    } else if (verify_name(verdict, verifier->name, &cert) == 1) {
         verdict->leaf_accepted = true;
     }
-    return 1;
+    wc_FreeDecodedCert(&cert);
 }
 
 /* Returns 1 to accept: also over wolfSSL's objection, so only `insecure` may do that. */
@@ -330,18 +422,23 @@ static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
         return 1;
     }
     hpxi_tls_verdict *verdict = &verifier->verdict;
-    if (verdict->status != HPX_OK || verifier->name == NULL) {
+    if (verdict->status != HPX_OK || (verifier->name == NULL && !verifier->context->is_server)) {
         return 0;
     }
-    HPX_ASSERT(verifier->manager != NULL);
+    HPX_ASSERT(verifier->context->verifies_peer);
+    WOLFSSL_CERT_MANAGER *manager = wolfSSL_CTX_GetCertManager(verifier->context->wolf);
     const int depth = store->error_depth;
+    if (store->totalCerts == 0 && !verifier->context->requires_peer) {
+        HPX_ASSERT(verifier->context->is_server);
+        return 1; /* it was asked, and has none */
+    }
     if (store->certs == NULL || depth < 0 || depth >= store->totalCerts) {
         return verify_refuse(
             verdict, HPX_E_TLS_CERTIFICATE, store->error, depth, "no certificate to verify");
     }
     DecodedCert cert;
     wc_InitDecodedCert(&cert, store->certs[depth].buffer, store->certs[depth].length, NULL);
-    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, verifier->manager);
+    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, manager);
     int result = 0;
     if (parsed != 0) {
         (void)verify_refuse(
@@ -367,14 +464,17 @@ static int verify_on_any_certificate(int preverified, WOLFSSL_X509_STORE_CTX *st
     return verify_current->insecure ? 1 : preverified;
 }
 
-void hpxi_tls_verify_install(WOLFSSL_CTX *wolf, bool is_server)
+void hpxi_tls_verify_install(WOLFSSL_CTX *wolf, bool verifies_peer, bool requires_peer)
 {
     HPX_ASSERT(wolf != NULL);
-    if (is_server) {
+    HPX_ASSERT(verifies_peer || !requires_peer);
+    if (!verifies_peer) {
         wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_NONE, NULL);
         return;
     }
-    wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_PEER, verify_on_certificate);
+    const int mode =
+        WOLFSSL_VERIFY_PEER | (requires_peer ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+    wolfSSL_CTX_set_verify(wolf, mode, verify_on_certificate);
     WOLFSSL_CERT_MANAGER *manager = wolfSSL_CTX_GetCertManager(wolf);
     HPX_ASSERT(manager != NULL);
     wolfSSL_CertManagerSetVerify(manager, verify_on_any_certificate);

@@ -11,6 +11,7 @@
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/memory.h>
+#include <wolfssl/wolfcrypt/sha256.h>
 /* clang-format on */
 
 #if defined(OPENSSL_COMPATIBLE_DEFAULTS)

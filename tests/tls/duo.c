@@ -73,36 +73,56 @@ void duo_fill(uint8_t *to, size_t size, uint64_t start)
     }
 }
 
-static void duo_site_contexts(duo_site *site, const char *cert_file, const char *key_file)
+hpx_tls_config duo_server_config(const duo_site *site)
 {
+    hpx_tls_config config = HPX_TLS_CONFIG_INIT;
+    config.cert_file = site->cert_file;
+    config.key_file = site->key_file;
+    return config;
+}
+
+hpx_tls_config duo_client_config(const duo_site *site)
+{
+    hpx_tls_config config = HPX_TLS_CONFIG_INIT;
+    config.ca_pem = site->root_pem;
+    config.ca_pem_bytes = strlen(site->root_pem);
+    return config;
+}
+
+hpx_tls_context *duo_server_context(const hpx_tls_config *config)
+{
+    hpx_tls_context *context = NULL;
     hpx_error error;
-    hpx_tls_config server = HPX_TLS_CONFIG_INIT;
-    server.cert_file = cert_file;
-    server.key_file = key_file;
-    if (hpx_tls_server_context_new(&site->server, &server, &error) != HPX_OK) {
+    if (hpx_tls_server_context_new(&context, config, &error) != HPX_OK) {
         fail_msg("server context: %s", error.detail);
     }
-    static char pem[CERTS_PEM_MAX];
-    const certs_identity *const roots[] = {&site->root};
-    hpx_tls_config client = HPX_TLS_CONFIG_INIT;
-    client.ca_pem = pem;
-    client.ca_pem_bytes = certs_pem(pem, roots, 1);
-    if (hpx_tls_client_context_new(&site->client, &client, &error) != HPX_OK) {
+    return context;
+}
+
+hpx_tls_context *duo_client_context(const hpx_tls_config *config)
+{
+    hpx_tls_context *context = NULL;
+    hpx_error error;
+    if (hpx_tls_client_context_new(&context, config, &error) != HPX_OK) {
         fail_msg("client context: %s", error.detail);
     }
+    return context;
 }
 
 void duo_site_make_chain(duo_site *site, const certs_identity *const *chain, size_t count)
 {
     static char pem[CERTS_PEM_MAX];
-    char cert_file[CERTS_PATH_MAX];
-    char key_file[CERTS_PATH_MAX];
+    const certs_identity *const roots[] = {&site->root};
     certs_folder_make(site->folder);
     (void)certs_pem(pem, chain, count);
-    certs_write_file(cert_file, site->folder, "cert.pem", pem);
+    certs_write_file(site->cert_file, site->folder, "cert.pem", pem);
     (void)certs_key_pem(pem, &site->leaf);
-    certs_write_file(key_file, site->folder, "key.pem", pem);
-    duo_site_contexts(site, cert_file, key_file);
+    certs_write_file(site->key_file, site->folder, "key.pem", pem);
+    (void)certs_pem(site->root_pem, roots, 1);
+    const hpx_tls_config server = duo_server_config(site);
+    const hpx_tls_config client = duo_client_config(site);
+    site->server = duo_server_context(&server);
+    site->client = duo_client_context(&client);
 }
 
 void duo_site_make(duo_site *site, const certs_spec *leaf)
@@ -133,18 +153,39 @@ void duo_site_force_tls12(duo_site *site)
     (void)snprintf(path, sizeof(path), "%s/key.pem", site->folder);
     assert_int_equal(
         wolfSSL_CTX_use_PrivateKey_file(wolf, path, WOLFSSL_FILETYPE_PEM), WOLFSSL_SUCCESS);
-    hpxi_tls_verify_install(wolf, true);
+    hpxi_tls_verify_install(wolf, false, false);
     hpxi_tls_session_install(wolf);
     wolfSSL_CTX_free(site->server->wolf);
     site->server->wolf = wolf;
 }
 
-static size_t duo_alpn_wire(uint8_t *to, const char *name)
+/* "h2,http/1.1" to the wire's form. */
+static size_t duo_alpn_wire(uint8_t *to, const char *names)
 {
-    const size_t size = strlen(name);
-    to[0] = (uint8_t)size;
-    memcpy(to + 1, name, size);
-    return size + 1;
+    size_t used = 0;
+    for (const char *at = names; at != NULL;) {
+        const char *comma = strchr(at, ',');
+        const size_t size = comma == NULL ? strlen(at) : (size_t)(comma - at);
+        assert_true(used + 1 + size <= DUO_ALPN_MAX);
+        to[used++] = (uint8_t)size;
+        memcpy(to + used, at, size);
+        used += size;
+        at = comma == NULL ? NULL : comma + 1;
+    }
+    return used;
+}
+
+void duo_make_with(
+    duo *d, const hpxi_tls_session_config *client, const hpxi_tls_session_config *server)
+{
+    *d = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
+    d->allocator = fa_allocator(&d->memory);
+    hpxi_buf_init(&d->to_server, &d->allocator);
+    hpxi_buf_init(&d->to_client, &d->allocator);
+    d->client_status = HPX_E_PARTIAL;
+    d->server_status = HPX_E_PARTIAL;
+    assert_int_equal(hpxi_tls_new(&d->client, client, &d->allocator, NULL), HPX_OK);
+    assert_int_equal(hpxi_tls_new(&d->server, server, &d->allocator, NULL), HPX_OK);
 }
 
 void duo_make_alpn(
@@ -154,36 +195,26 @@ void duo_make_alpn(
     const char *client_alpn,
     const char *server_alpn)
 {
-    *d = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
-    d->allocator = fa_allocator(&d->memory);
-    hpxi_buf_init(&d->to_server, &d->allocator);
-    hpxi_buf_init(&d->to_client, &d->allocator);
-    d->client_status = HPX_E_PARTIAL;
-    d->server_status = HPX_E_PARTIAL;
-    uint8_t wire[64];
-    hpxi_tls_session_config config = {.context = site->client, .server_name = server_name};
+    uint8_t wire[2][DUO_ALPN_MAX];
+    hpxi_tls_session_config client = {.context = site->client, .server_name = server_name};
+    hpxi_tls_session_config server = {.context = site->server, .is_server = true};
     if (client_alpn != NULL) {
-        config.alpn = wire;
-        config.alpn_bytes = duo_alpn_wire(wire, client_alpn);
+        client.alpn = wire[0];
+        client.alpn_bytes = duo_alpn_wire(wire[0], client_alpn);
     }
-    assert_int_equal(hpxi_tls_new(&d->client, &config, &d->allocator, NULL), HPX_OK);
-    config = (hpxi_tls_session_config){.context = site->server, .is_server = true};
     if (server_alpn != NULL) {
-        config.alpn = wire;
-        config.alpn_bytes = duo_alpn_wire(wire, server_alpn);
+        server.alpn = wire[1];
+        server.alpn_bytes = duo_alpn_wire(wire[1], server_alpn);
     }
-    assert_int_equal(hpxi_tls_new(&d->server, &config, &d->allocator, NULL), HPX_OK);
+    duo_make_with(d, &client, &server);
 }
 
 void duo_make(duo *d, duo_site *site, const char *server_name, bool insecure)
 {
-    duo_make_alpn(d, site, insecure ? "insecure.invalid" : server_name, NULL, NULL);
-    if (insecure) {
-        hpxi_tls_free(d->client);
-        const hpxi_tls_session_config config = {
-            .context = site->client, .server_name = server_name, .insecure_no_verify = true};
-        assert_int_equal(hpxi_tls_new(&d->client, &config, &d->allocator, NULL), HPX_OK);
-    }
+    const hpxi_tls_session_config client = {
+        .context = site->client, .server_name = server_name, .insecure_no_verify = insecure};
+    const hpxi_tls_session_config server = {.context = site->server, .is_server = true};
+    duo_make_with(d, &client, &server);
 }
 
 void duo_free(duo *d)
@@ -309,7 +340,7 @@ bool duo_handshake(duo *d)
 
 hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain)
 {
-    static uint8_t decrypted[DUO_PLAIN_MAX];
+    static _Thread_local uint8_t decrypted[DUO_PLAIN_MAX];
     hpxi_buf *in = at_client ? &d->to_client : &d->to_server;
     hpxi_buf *out = at_client ? &d->to_server : &d->to_client;
     hpx_status status = HPX_E_PARTIAL;
