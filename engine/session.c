@@ -183,10 +183,12 @@ void hpxi_session_ready(hpx_conn *conn)
             .raw = payload,
         };
         hpxi_conn_deliver(conn, &event);
-        if (conn->state == HPX_CONN_READY) { /* else hpxi_session_lose() took them all */
-            hpxi_buf_consume(&session->held, sizeof(head) + head.bytes);
-        }
+        hpxi_buf_consume(&session->held, sizeof(head) + head.bytes);
     }
+    if (conn->channel != NULL) {
+        conn->channel->shard.missed += session->held_missed; /* the next message tells */
+    }
+    session->held_missed = 0;
 }
 
 /* ---- Messages in ----------------------------------------------------------------------------- */
@@ -392,7 +394,6 @@ void hpxi_session_lose(hpx_conn *conn)
     hpxi_session *session = conn->session;
     session->lost = true;
     hpxi_wheel_cancel(&conn->shard->owner.wheel, &session->pace);
-    hpxi_buf_consume(&session->held, hpxi_buf_size(&session->held));
     hpxi_conn_mark_settle(conn);
 }
 
