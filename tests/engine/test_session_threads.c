@@ -242,6 +242,7 @@ enum {
     RE_TOPICS = 500,
     RE_CHURN = 3, /* subscriptions of each handle that come and go */
     RE_ROUNDS = 1000 / SCALE,
+    RE_KEPT_BLOCKS = 8,
     RE_CALM = 10, /* every so many rounds nobody comes or goes */
 };
 
@@ -495,7 +496,10 @@ static void test_p6_topics_when_a_thousand_reconnects_then_server_has_what_is_he
     }
     (void)pthread_barrier_destroy(&re_barrier);
     assert_true(hpx_handle_epoch(workers[0].handles[0]) >= RE_ROUNDS);
-    assert_int_equal(re_blocks(&workers[0]), blocks);
+    /* A socket's slot keeps its two buffers for the next one: a few may have been made late. A
+     * block for each reconnect, or each topic, would be hundreds. */
+    const size_t blocks_after = re_blocks(&workers[0]);
+    assert_true(blocks_after <= blocks + RE_KEPT_BLOCKS);
     assert_int_equal(test_descriptors(), descriptors);
     for (uint32_t i = 0; i < RE_PORTS; i++) {
         for (unsigned h = 0; h < RE_HANDLES; h++) {
