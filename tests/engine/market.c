@@ -136,6 +136,19 @@ static void market_answer_due(market *m, hpx_conn *conn, uint32_t due)
     m->shard.kept_count = left;
 }
 
+/* Of a few topics by chance, as far as they are subscribed. */
+static void market_update(market *m, market_client *client)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        const uint32_t topic = below(m, 40);
+        if (atomic_load(&client->holds[topic]) != 0) {
+            char text[160];
+            const int size = snprintf(text, sizeof(text), "upd t.%u %0*u", topic, 100, i);
+            say(client->conn, text, (size_t)size);
+        }
+    }
+}
+
 static void market_cut(market *m, market_client *client)
 {
     switch (below(m, 3)) {
@@ -177,6 +190,9 @@ static void market_request(market *m, market_client *client, uint64_t id, hpx_sp
     }
     if (m->shard.kept_count != 0 && count % 16 == 0) {
         market_answer_due(m, client->conn, count);
+    }
+    if (atomic_load(&m->updates)) {
+        market_update(m, client);
     }
     const uint32_t drop = atomic_load(&m->drop_per_mille);
     if (drop != 0 && below(m, 1000) < drop) {

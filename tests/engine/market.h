@@ -58,6 +58,7 @@ struct market {
     _Atomic uint32_t late_percent;   /* ... many requests later, perhaps in another epoch, ... */
     _Atomic uint32_t twice_percent;  /* ... twice */
     _Atomic uint32_t drop_per_mille; /* of requests cut the connection */
+    _Atomic bool updates;            /* each request also makes a few, of topics held */
 
     /* What happened. */
     _Atomic uint32_t connects, alive, alive_max;
