@@ -33,6 +33,7 @@ typedef struct market_client {
     hpx_conn *conn; /* NULL: free */
     uint32_t serial;
     bool authenticated;
+    bool alive;                  /* neither side has begun to end it */
     _Atomic uint32_t subscribed; /* topics named in subscribe messages, ... */
     _Atomic uint32_t unsubscribed;
     _Atomic uint32_t holds[MARKET_TOPICS]; /* times subscribed now */
