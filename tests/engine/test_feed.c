@@ -11,10 +11,10 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
-#define RING_BYTES   4096u
+#define RING_BYTES   ((size_t)4096)
 #define INLINE_MAX   (RING_BYTES / 4 - 32)
 #define TOPICS       5u
-#define LARGE_MAX    (4 * 2048u)
+#define LARGE_MAX    ((size_t)4 * 2048)
 #define SCRIPT_OPS   20000u
 #define SCRIPT_SEEDS 8u
 
@@ -34,7 +34,7 @@ static hpxi_feed_config config_of(hpx_overflow overflow)
 {
     return (hpxi_feed_config){
         .overflow = overflow,
-        .ring_bytes = RING_BYTES,
+        .ring_bytes = (uint32_t)RING_BYTES,
         .large_bytes_max = LARGE_MAX,
         .topic_count = TOPICS,
         .message_bytes_max = 8192,
@@ -118,7 +118,7 @@ static void test_feed_next_when_every_size_at_every_offset_then_as_pushed(void *
     for (size_t p = 0; p < COUNT_OF(policies); p++) {
         open_feed(policies[p]);
         uint64_t number = 0;
-        for (size_t offset = 0; offset < RING_BYTES; offset += 16 * 5) {
+        for (size_t offset = 0; offset < RING_BYTES; offset += 80) {
             for (size_t bytes = 0; bytes <= 2 * INLINE_MAX; bytes += bytes < 40 ? 1 : 61) {
                 push_published(topic_of(number), number, bytes);
                 expect_message(topic_of(number), number, bytes, 0);
