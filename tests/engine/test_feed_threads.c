@@ -20,8 +20,8 @@
 
 #define RING_BYTES        4096u
 #define TOPICS            6u
-#define MESSAGES          ((uint64_t)150000)
-#define MESSAGES_SLEEPING ((uint64_t)40000)
+#define MESSAGES          ((uint64_t)100000)
+#define MESSAGES_SLEEPING ((uint64_t)25000)
 #define NUMBERS           (MESSAGES + MESSAGES / 8)
 #define END_ROUNDS        ((uint64_t)4000)
 #define DID_MARK          255u
