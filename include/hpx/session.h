@@ -170,7 +170,7 @@ typedef struct hpx_update {
     uint32_t topic_index; /* MESSAGE, REFUSED: of the topics given when subscribing */
     uint64_t epoch;
     uint64_t time_ns; /* shard clock when the bytes were taken from the socket */
-    uint64_t missed;  /* messages not delivered just before this one, by the policy */
+    uint64_t missed;  /* any kind: messages not delivered just before, by the policy */
     hpx_span topic;
     hpx_span payload;       /* the whole message, after decode_binary() */
     const hpx_error *error; /* REFUSED, ENDED; never NULL there */
