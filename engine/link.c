@@ -156,11 +156,37 @@ static void link_release(hpxi_link *link, uint32_t slot)
     hpxi_channel_release(channel);
 }
 
-static void link_cancel(hpx_conn *conn, const hpxi_channel *channel, uint64_t token)
+/* The cancellation overtook its request, which stands in the data ring: mark it there. */
+static void link_cancel_queued(hpxi_link *link, uint64_t tag, uint64_t token)
 {
-    hpxi_request *request = conn->session != NULL
-                                ? hpxi_pending_by_token(&conn->session->pending, channel, token)
-                                : NULL;
+    for (hpxi_record *at = hpxi_spsc_peek(&link->data); at != NULL;
+         at = hpxi_spsc_after(&link->data, at)) {
+        if (at->tag != tag ||
+            (at->type != HPXI_COMMAND_REQUEST && at->type != HPXI_COMMAND_REQUEST_BLOCK)) {
+            continue;
+        }
+        uint8_t *where = at->payload + sizeof(hpxi_command_send);
+        hpxi_command_request request;
+        memcpy(&request, where, sizeof(request));
+        if (request.token == token) {
+            request.cancelled = 1;
+            memcpy(where, &request, sizeof(request));
+            return;
+        }
+    }
+}
+
+static void
+link_cancel(hpx_conn *conn, const hpxi_channel *channel, const hpxi_record *record, uint64_t token)
+{
+    if (conn->session == NULL) {
+        return;
+    }
+    if (token > channel->shard.requests) { /* tokens count what comes through the ring */
+        link_cancel_queued(channel->shard.link, record->tag, token);
+        return;
+    }
+    hpxi_request *request = hpxi_pending_by_token(&conn->session->pending, channel, token);
     if (request != NULL) {
         hpxi_session_cancel(conn, request);
     }
@@ -173,7 +199,7 @@ static void link_command(hpx_conn *conn, const hpxi_channel *channel, const hpxi
         uint64_t token;
         HPX_ASSERT(record->bytes == sizeof(token));
         memcpy(&token, record->payload, sizeof(token));
-        link_cancel(conn, channel, token);
+        link_cancel(conn, channel, record, token);
         return;
     }
     hpxi_command_close command;
@@ -351,6 +377,8 @@ static void link_request(
     if (!link_is_current(conn, command)) {
         hpxi_count(&channel->hub->shared.counters.stale_drops, 1);
         status = HPX_E_DISCONNECTED;
+    } else if (request->cancelled != 0) {
+        status = HPX_E_CANCELLED;
     } else if (request->deadline_ns <= shard->owner.now_ns) {
         status = HPX_E_TIMEOUT;
     }
