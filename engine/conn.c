@@ -466,20 +466,40 @@ static void conn_on_answer(hpx_conn *conn)
     conn_open(conn);
 }
 
-static void conn_refuse(hpx_conn *conn, uint32_t http_status)
+static void conn_refuse(hpx_conn *conn, uint32_t http_status, uint32_t retry_after_s)
 {
     conn->error = (hpx_error){
         .status = HPX_E_HTTP_MALFORMED,
         .stage = HPX_STAGE_UPGRADE,
         .http_status = (int32_t)http_status};
     conn->discard = true;
-    const hpx_status status = hpxi_ws_refusal_write(hpxi_conn_out(conn), http_status);
+    const hpx_status status =
+        hpxi_ws_refusal_write(hpxi_conn_out(conn), http_status, retry_after_s);
     hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
     conn_set_deadline(conn, conn->close_timeout_ns);
     if (status == HPX_OK) {
         hpxi_conn_mark(conn);
     }
     hpxi_conn_finish(conn);
+}
+
+/* What the application says to a valid request. */
+static hpx_upgrade_answer conn_ask_app(hpx_conn *conn, const hpxi_ws_offer *offer)
+{
+    const hpx_listen_config *config = &conn->listener->config;
+    hpx_upgrade_answer answer = {.http_status = 101};
+    if (config->on_upgrade != NULL) {
+        const hpx_upgrade_request request = {
+            .target = offer->target,
+            .host = offer->host,
+            .subprotocol = offer->subprotocol != NULL ? offer->subprotocol : "",
+        };
+        answer = config->on_upgrade(&request, config->user);
+        if (answer.http_status != 101 && (answer.http_status < 400 || answer.http_status > 599)) {
+            answer.http_status = 500;
+        }
+    }
+    return answer;
 }
 
 static void conn_on_offer(hpx_conn *conn)
@@ -490,7 +510,12 @@ static void conn_on_offer(hpx_conn *conn)
     const uint32_t http_status = hpxi_ws_offer_check(
         &conn->head, config->subprotocols, config->subprotocol_count, &offer, &error);
     if (http_status != 101) {
-        conn_refuse(conn, http_status);
+        conn_refuse(conn, http_status, 0);
+        return;
+    }
+    const hpx_upgrade_answer answer = conn_ask_app(conn, &offer);
+    if (answer.http_status != 101) {
+        conn_refuse(conn, answer.http_status, answer.retry_after_s);
         return;
     }
     if (hpxi_ws_answer_write(hpxi_conn_out(conn), &offer) != HPX_OK) {
@@ -522,7 +547,7 @@ void hpxi_conn_on_head(hpx_conn *conn, uint8_t **data, size_t *size)
             error.stage = HPX_STAGE_UPGRADE;
             hpxi_conn_fail(conn, &error);
         } else {
-            conn_refuse(conn, status == HPX_E_HTTP_TOO_BIG ? 431 : 400);
+            conn_refuse(conn, status == HPX_E_HTTP_TOO_BIG ? 431 : 400, 0);
         }
         return;
     }

@@ -112,6 +112,19 @@ hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
     return HPX_OK;
 }
 
+void hpx_conn_abort(hpx_conn *conn)
+{
+    HPXI_ASSERT_OWNER(conn->shard);
+    if (conn->state == HPX_CONN_CLOSED) {
+        return;
+    }
+    if (conn->error.status == HPX_OK) {
+        (void)hpxi_error_set(
+            &conn->error, HPX_E_ABORTED, hpxi_conn_stage(conn), "aborted by the application");
+    }
+    hpxi_conn_abort(conn);
+}
+
 hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason)
 {
     HPXI_ASSERT_OWNER(conn->shard);

@@ -283,13 +283,7 @@ HPX_API HPX_NODISCARD int hpx_stream_next(hpx_stream *stream, hpx_event *event);
 HPX_API HPX_NODISCARD int
 hpx_stream_wait(hpx_stream *stream, hpx_event *event, uint64_t timeout_ns);
 
-/**
- * A descriptor that polls readable when an event is there, for the app's own poll or epoll loop.
- * After it polled readable, call hpx_stream_next() until it returns 0: that re-arms it. It is
- * shared by all streams of the port; do not read or close it.
- *
- * @thread   port   @returns >= 0 the descriptor
- */
+/** hpx_port_fd() of the stream's port. @thread port @returns >= 0 the descriptor */
 HPX_API int hpx_stream_fd(hpx_stream *stream);
 
 /** Release the stream: events not yet taken are dropped. NULL is a no-op.
@@ -322,6 +316,11 @@ hpx_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload);
  *  @returns HPX_OK, HPX_E_INVALID */
 HPX_API hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason);
 
+/** Give the connection up at once: no CLOSE frame, the peer sees a reset. DISCONNECTED
+ *  (HPX_E_ABORTED, if it was Ready) and CLOSED follow, whatever config.reconnect says. For servers
+ *  that must get rid of a peer, and for tests. @thread owner */
+HPX_API void hpx_conn_abort(hpx_conn *conn);
+
 /** As hpx_handle_reconnect(). @thread owner @returns HPX_OK, HPX_E_STATE */
 HPX_API hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason);
 
@@ -348,6 +347,21 @@ HPX_API hpx_shard *hpx_conn_get_shard(const hpx_conn *conn);
 
 /* ---- Server role ----------------------------------------------------------------------------- */
 
+/** A valid upgrade request, before it is answered. Strings are valid during the call. */
+typedef struct hpx_upgrade_request {
+    const char *target;      /* "/ws?token=x"; cut to 255 bytes if longer */
+    const char *host;        /* the Host field */
+    const char *subprotocol; /* that would be chosen; "" for none */
+} hpx_upgrade_request;
+
+typedef struct hpx_upgrade_answer {
+    uint32_t http_status;   /* 101 accepts; 400..599 refuses (others: 500) */
+    uint32_t retry_after_s; /* with a refusal: Retry-After in seconds; 0: none */
+} hpx_upgrade_answer;
+
+/** Decides on an upgrade request, on the shard's thread. A refused connection makes no events. */
+typedef hpx_upgrade_answer (*hpx_upgrade_fn)(const hpx_upgrade_request *request, void *user);
+
 /** Start from HPX_LISTEN_CONFIG_INIT. A zero member means its default. Strings are copied. */
 typedef struct hpx_listen_config {
     uint32_t size;
@@ -368,6 +382,7 @@ typedef struct hpx_listen_config {
     uint64_t send_queue_bytes_max; /* default 32 MiB */
     uint32_t upgrade_bytes_max;    /* default 16 KiB */
     uint32_t upgrade_headers_max;  /* default 100 */
+    hpx_upgrade_fn on_upgrade;     /* NULL: accept; gets `user` as well */
 } hpx_listen_config;
 
 #define HPX_LISTEN_CONFIG_INIT                                                                     \

@@ -24,19 +24,24 @@ static hpx_protocol *make(const hpx_json_config *config)
 
 /* clang-format off */
 static const bed_row default_rows[] = {
-    {"ping", "control ping"}, {"pong", "control pong"}, {"pin", "unknown"}, {"ping ", "unknown"}, {"\"ping\"", "unknown"},
-    {"{\"id\":1}", "response 1"}, {"{\"id\":1,\"error\":{\"message\":\"no\"}}", "response 1 error: no"},
+    {"ping", "control ping"}, {"pong", "control pong"}, {"pin", "unknown"}, {"ping ", "unknown"},
+    {"\"ping\"", "unknown"},
+    {"{\"id\":1}", "response 1"},
+    {"{\"id\":1,\"error\":{\"message\":\"no\"}}", "response 1 error: no"},
     {"{\"id\":1,\"error\":null}", "response 1"}, {"{\"id\":1,\"error\":false}", "response 1 error"},
-    {"{\"id\":\"1\"}", "response \"1\""}, {"{\"id\":-1}", "response none"}, {"{\"id\":null}", "unknown"},
+    {"{\"id\":\"1\"}", "response \"1\""}, {"{\"id\":-1}", "response none"},
+    {"{\"id\":null}", "unknown"},
     {"{\"id\":1,\"topic\":\"t\"}", "response 1"},
-    {"{\"topic\":\"t\",\"data\":1}", "update t"}, {"{\"topic\":17}", "update 17"}, {"{\"topic\":\"\"}", "unknown"},
+    {"{\"topic\":\"t\",\"data\":1}", "update t"}, {"{\"topic\":17}", "update 17"},
+    {"{\"topic\":\"\"}", "unknown"},
     {"{\"topic\":null}", "unknown"}, {"{\"topic\":\"a\\/b\"}", "update a/b"},
     {"{\"topic\":{\"channel\":\"x\", \"n\":1}}", "update {\"channel\":\"x\", \"n\":1}"},
     {"{\"topic\":\"t\",\"error\":{\"message\":\"no\"}}", "system error: no"},
     {"{\"error\":{\"message\":\"no\"}}", "system error: no"},
     {"{\"data\":{\"topic\":\"t\",\"id\":1}}", "unknown"},
     {"{\"t\\u006fpic\":\"t\"}", "update t"}, {"{\"topic\":\"a\",\"topic\":\"b\"}", "update a"},
-    {"", "unknown"}, {"[]", "unknown"}, {"{", "unknown"}, {"{\"topic\":\"t\"}}", "unknown"}, {"{\"topic\":\"\xFF\"}", "unknown"},
+    {"", "unknown"}, {"[]", "unknown"}, {"{", "unknown"}, {"{\"topic\":\"t\"}}", "unknown"},
+    {"{\"topic\":\"\xFF\"}", "unknown"},
 };
 /* clang-format on */
 
@@ -103,20 +108,27 @@ static const bed_row full_rows[] = {
     {"{\"kind\":\"login\",\"ok\":null}", "unknown"},
     {"{\"kind\":\"sub\",\"ok\":true,\"topic\":\"t\"}", "control subscribed t"},
     {"{\"kind\":\"sub\",\"ok\":true,\"arg\":[{\"topic\":\"t\"}]}", "control subscribed t"},
-    {"{\"kind\":\"sub\",\"ok\":true,\"topic\":null,\"arg\":[{\"topic\":\"t\"}]}", "control subscribed t"},
+    {"{\"kind\":\"sub\",\"ok\":true,\"topic\":null,\"arg\":[{\"topic\":\"t\"}]}",
+     "control subscribed t"},
     {"{\"kind\":\"sub\",\"ok\":true}", "unknown"},
     {"{\"kind\":\"unsub\",\"topic\":\"t\"}", "control unsubscribed t"},
-    {"{\"kind\":\"sub\",\"ok\":false,\"topic\":\"t\",\"msg\":\"limit\"}", "control refused t: limit"},
+    {"{\"kind\":\"sub\",\"ok\":false,\"topic\":\"t\",\"msg\":\"limit\"}",
+     "control refused t: limit"},
     {"{\"kind\":\"sub\",\"ok\":false,\"msg\":\"limit\"}", "system error: limit"},
     {"{\"data\":[],\"topic\":\"t\"}", "update t"}, {"{\"data\":null,\"topic\":\"t\"}", "unknown"},
-    {"{\"kind\":\"update\",\"topic\":\"t\",\"req\":5}", "update t"}, {"{\"kind\":\"update\"}", "unknown"},
-    {"{\"kind\":\"answer\",\"req\":5}", "response 5"}, {"{\"kind\":\"answer\",\"meta\":{\"req\":6}}", "response 6"},
-    {"{\"kind\":\"reply\",\"req\":5}", "unknown"}, {"{\"kind\":\"reply\",\"req\":5,\"final\":true}", "response 5"},
+    {"{\"kind\":\"update\",\"topic\":\"t\",\"req\":5}", "update t"},
+    {"{\"kind\":\"update\"}", "unknown"},
+    {"{\"kind\":\"answer\",\"req\":5}", "response 5"},
+    {"{\"kind\":\"answer\",\"meta\":{\"req\":6}}", "response 6"},
+    {"{\"kind\":\"reply\",\"req\":5}", "unknown"},
+    {"{\"kind\":\"reply\",\"req\":5,\"final\":true}", "response 5"},
     {"{\"kind\":\"answer\",\"req\":5,\"ok\":false,\"msg\":\"no\"}", "response 5 error: no"},
-    {"{\"kind\":\"answer\",\"req\":5,\"code\":500}", "response 5 error"}, {"{\"req\":5}", "unknown"},
+    {"{\"kind\":\"answer\",\"req\":5,\"code\":500}", "response 5 error"},
+    {"{\"req\":5}", "unknown"},
     {"{\"code\":500,\"msg\":\"x\"}", "system error: x"}, {"{\"topic\":\"t\"}", "unknown"},
     {"{\"kind\":[\"notice\"]}", "unknown"}, {"{\"kind\":{\"notice\":1}}", "unknown"},
-    {"{\"k\\u0069nd\":\"not\\u0069ce\"}", "system"}, {"{\"kind\":\"answer\",\"kind\":\"notice\",\"req\":1}", "response 1"},
+    {"{\"k\\u0069nd\":\"not\\u0069ce\"}", "system"},
+    {"{\"kind\":\"answer\",\"kind\":\"notice\",\"req\":1}", "response 1"},
 };
 /* clang-format on */
 
@@ -154,11 +166,13 @@ static void test_ids_when_strings_of_digits_then_numbers_to_the_driver(void **st
 {
     (void)state;
     hpx_json_config config = HPX_JSON_CONFIG_INIT;
+    char id_field[] = "meta.req_id";
     config.id_is_string = true;
-    config.id_field = "meta.req_id";
+    config.id_field = id_field;
     config.auth = "{\"op\":\"auth\",\"id\":${id}}";
     config.ping = "{\"op\":\"ping\",\"id\":${id}}";
     hpx_protocol *protocol = make(&config);
+    memset(id_field, 'x', sizeof(id_field) - 1); /* it was copied */
     static const bed_row rows[] = {
         {"{\"meta\":{\"req_id\":\"7\"}}", "response 7"},
         {"{\"meta\":{\"req_id\":\"\\u0037\"}}", "response 7"},
@@ -201,7 +215,8 @@ static const template_row template_rows[] = {
     {"{\"a\":${topics}}", "x y", "{\"a\":[\"x\",\"y\"]}"},
     {"{\"a\":${topics:{\"c\":${topic}}}}", "x y", "{\"a\":[{\"c\":\"x\"},{\"c\":\"y\"}]}"},
     {"{\"a\":${topics:{\"c\":{\"}\":${topic}}}}}", "x", "{\"a\":[{\"c\":{\"}\":\"x\"}}]}"},
-    {"{\"a\":${topics:\"t.${topic:raw}.{\"},\"id\":${id}}", "x y", "{\"a\":[\"t.x.{\",\"t.y.{\"],\"id\":9}"},
+    {"{\"a\":${topics:\"t.${topic:raw}.{\"},\"id\":${id}}", "x y",
+     "{\"a\":[\"t.x.{\",\"t.y.{\"],\"id\":9}"},
     {"{\"a\":${topics:\"\\\"}${topic:raw}\"}}", "x", "{\"a\":[\"\\\"}x\"]}"},
     {"{\"a\":${topics:${topic:raw}}}", "{\"c\":1} {\"c\":2}", "{\"a\":[{\"c\":1},{\"c\":2}]}"},
     {"{\"a\":${topics:[${topic},${id}]}}", "x", "{\"a\":[[\"x\",9]]}"},
@@ -286,29 +301,37 @@ static const bad_row bad_rows[] = {
     BAD(id_field, "", "a path or a key of one is empty"),
     BAD(id_field, "a||b", "a path or a key of one is empty"),
     BAD(id_field, "a|b|c|d|e", "more than 4 paths"),
-    BAD(id_field, "an_id_field_with_a_name_of_more_than_forty_bytes", "more than 64 bytes with an id in it"),
+    BAD(id_field, "an_id_field_with_a_name_of_more_than_forty_bytes",
+     "more than 64 bytes with an id in it"),
     BAD(topic_field, "a..b", "a path or a key of one is empty"),
-    BAD(topic_field, "a.b.c.d.e.f.g.h.i", "more than 8 keys in a path, or more than 32 paths or 63 keys in the dialect"),
+    BAD(topic_field, "a.b.c.d.e.f.g.h.i",
+     "more than 8 keys in a path, or more than 32 paths or 63 keys in the dialect"),
     BAD(update_rule, "", "a path or a key of one is empty"),
     BAD(update_rule, "=x", "a path or a key of one is empty"),
     BAD(update_rule, "a=x|", "a path or a key of one is empty"),
     BAD(update_rule, "a=x&", "a path or a key of one is empty"),
     BAD(update_rule, "a=x&&b", "a path or a key of one is empty"),
     BAD(system_rule, ".", "a path or a key of one is empty"),
-    BAD(error_rule, "a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|"
-        "a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|"
+    BAD(error_rule,
+     "a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2"
+     "|a=3|a=4|a=5|a=6|a=7|a=8|a=9|"
+        "a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2"
+        "|a=3|a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2|a=3|"
         "a=4|a=5|a=6|a=7|a=8|a=9|a=1|a=2", "more than 64 terms in the rules of the dialect"),
     BAD(subscribe, "", "empty"),
     BAD(subscribe, "{\"a\":1}", "says no topic: needs ${topics} or ${topic}"),
     BAD(subscribe, "{\"a\":${topics}", "begins as JSON but is none once filled in"),
     BAD(subscribe, "{\"a\":\"${topics}\"}", "begins as JSON but is none once filled in"),
     BAD(subscribe, "{\"a\":${topics},\"t\":${ping}}", "a variable that has no meaning here"),
-    BAD(subscribe, "{\"a\":${topic", "an unknown variable: there are ${id}, ${topics}, ${topic} and ${ping}"),
-    BAD(subscribe, "{\"a\":${TOPICS}}", "an unknown variable: there are ${id}, ${topics}, ${topic} and ${ping}"),
+    BAD(subscribe, "{\"a\":${topic",
+     "an unknown variable: there are ${id}, ${topics}, ${topic} and ${ping}"),
+    BAD(subscribe, "{\"a\":${TOPICS}}",
+     "an unknown variable: there are ${id}, ${topics}, ${topic} and ${ping}"),
     BAD(subscribe, "{\"a\":${topics:}}", "nothing between ${topics: and }"),
     BAD(subscribe, "{\"a\":${topics:{\"c\":${topic}}", "no } for ${topics:"),
     BAD(subscribe, "{\"a\":${topics:${topics}}}", "a variable that has no meaning here"),
-    BAD(subscribe, "${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${topic}", "more than 24 parts"),
+    BAD(subscribe, "${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id}${id"
+     "}${id}${id}${id}${id}${id}${id}${id}${id}${topic}", "more than 24 parts"),
     BAD(unsubscribe, "{}", "says no topic: needs ${topics} or ${topic}"),
     BAD(auth, "{\"k\":${topic}}", "a variable that has no meaning here"),
     BAD(auth, "{\"k\":}", "begins as JSON but is none once filled in"),

@@ -32,8 +32,10 @@ static const bed_row rows[] = {
     {"{\"result\":1,\"id\":\"a-b\"}", "response \"a-b\""},
     {"{\"result\":1,\"id\":\"\"}", "response \"\""},
     {"{\"result\":1,\"id\":\"a\\u002db\"}", "response \"a-b\""},
-    {"{\"result\":1,\"id\":\"012345678901234567890123456789012345678901234567\"}", "response \"012345678901234567890123456789012345678901234567\""},
-    {"{\"result\":1,\"id\":\"0123456789012345678901234567890123456789012345678\"}", "response none"},
+    {"{\"result\":1,\"id\":\"012345678901234567890123456789012345678901234567\"}",
+     "response \"012345678901234567890123456789012345678901234567\""},
+    {"{\"result\":1,\"id\":\"0123456789012345678901234567890123456789012345678\"}",
+     "response none"},
     {"{\"result\":1,\"id\":null}", "unknown"},
     {"{\"result\":1}", "unknown"},
     {"{\"id\":1}", "unknown"},
@@ -46,26 +48,34 @@ static const bed_row rows[] = {
     {"{\"result\":\"\\\"id\\\":6\",\"id\":5}", "response 5"},
     {" { \"result\" : 1 , \"id\" : 5 } ", "response 5"},
     /* errors */
-    {"{\"id\":1,\"error\":{\"code\":-32601,\"message\":\"Method not found\"}}", "response 1 error: Method not found"},
-    {"{\"id\":1,\"error\":{\"code\":13,\"message\":\"a \\\"b\\\" \\u20ac\"}}", "response 1 error: a \"b\" \xE2\x82\xAC"},
+    {"{\"id\":1,\"error\":{\"code\":-32601,\"message\":\"Method not found\"}}",
+     "response 1 error: Method not found"},
+    {"{\"id\":1,\"error\":{\"code\":13,\"message\":\"a \\\"b\\\" \\u20ac\"}}",
+     "response 1 error: a \"b\" \xE2\x82\xAC"},
     {"{\"id\":1,\"error\":\"no\"}", "response 1 error: no"},
     {"{\"id\":1,\"error\":{\"code\":7}}", "response 1 error: {\"code\":7}"},
     {"{\"id\":1,\"error\":{\"message\":5}}", "response 1 error: {\"message\":5}"},
     {"{\"id\":1,\"error\":null,\"result\":7}", "response 1"},
     {"{\"id\":1,\"error\":{\"message\":\"x\"},\"result\":7}", "response 1 error: x"},
-    {"{\"id\":null,\"error\":{\"code\":-32700,\"message\":\"Parse error\"}}", "system error: Parse error"},
+    {"{\"id\":null,\"error\":{\"code\":-32700,\"message\":\"Parse error\"}}",
+     "system error: Parse error"},
     {"{\"error\":{\"message\":\"Going down\"}}", "system error: Going down"},
     {"{\"id\":-7,\"error\":{\"message\":\"x\"}}", "response none error: x"},
     {"{\"id\":1,\"error\":null}", "unknown"},
     /* updates */
-    {"{\"method\":\"subscription\",\"params\":{\"channel\":\"trades.BTC\",\"data\":{\"channel\":\"x\"}}}", "update trades.BTC"},
-    {"{\"params\":{\"data\":[1,2],\"channel\":\"trades.BTC\"},\"method\":\"subscription\"}", "update trades.BTC"},
-    {"{\"method\":\"subscription\",\"params\":{\"channel\":\"trades\\/BTC\"}}", "update trades/BTC"},
+    {"{\"method\":\"subscription\",\"params\":{\"channel\":\"trades.BTC\",\"data\":{"
+     "\"channel\":\"x\"}}}", "update trades.BTC"},
+    {"{\"params\":{\"data\":[1,2],\"channel\":\"trades.BTC\"},\"method\":\"subscription\"}",
+     "update trades.BTC"},
+    {"{\"method\":\"subscription\",\"params\":{\"channel\":\"trades\\/BTC\"}}",
+     "update trades/BTC"},
     {"{\"method\":\"subscr\\u0069ption\",\"params\":{\"ch\\u0061nnel\":\"t\"}}", "update t"},
     {"{\"method\":\"subscription\",\"params\":{\"channel\":\"a\",\"channel\":\"b\"}}", "update a"},
-    {"{\"method\":\"subscription\",\"params\":{\"x\":1},\"params\":{\"channel\":\"b\"}}", "unknown"},
+    {"{\"method\":\"subscription\",\"params\":{\"x\":1},\"params\":{\"channel\":\"b\"}}",
+     "unknown"},
     {"{\"method\":\"subscription\",\"params\":{\"channel\":\"t\"},\"id\":4}", "update t"},
-    {"{\"method\":\"subscription\",\"params\":{\"channel\":\"t\"},\"result\":1,\"id\":4}", "update t"},
+    {"{\"method\":\"subscription\",\"params\":{\"channel\":\"t\"},\"result\":1,\"id\":4}",
+     "update t"},
     {"{\"method\":\"subscription\",\"params\":{\"channel\":5}}", "unknown"},
     {"{\"method\":\"subscription\",\"params\":{\"channel\":null}}", "unknown"},
     {"{\"method\":\"subscription\",\"params\":[{\"channel\":\"t\"}]}", "unknown"},
@@ -82,7 +92,8 @@ static const bed_row rows[] = {
     {"{\"method\":\"ask\",\"params\":{},\"id\":1}", "system"},
     {"{\"method\":\"\"}", "system"},
     /* neither */
-    {"{}", "unknown"}, {"[]", "unknown"}, {"", "unknown"}, {"null", "unknown"}, {"5", "unknown"}, {"\"x\"", "unknown"},
+    {"{}", "unknown"}, {"[]", "unknown"}, {"", "unknown"}, {"null", "unknown"}, {"5", "unknown"},
+    {"\"x\"", "unknown"},
     {"[{\"id\":1,\"result\":1}]", "unknown"},
     {"{\"id\":1,\"result\":1}x", "unknown"},
     {"{\"id\":1,\"result\":1}{\"id\":2,\"result\":1}", "unknown"},
@@ -186,6 +197,34 @@ static void test_build_when_defaults_then_deribits_shape(void **state)
     assert_ptr_equal(hpx_protocol_json_rpc(), protocol);
 }
 
+static void test_writer_when_any_byte_then_json_says_it(void **state)
+{
+    (void)state;
+    uint8_t all[128];
+    uint8_t out[1024];
+    for (size_t i = 0; i < sizeof(all); i++) {
+        all[i] = (uint8_t)i;
+    }
+    hpx_writer writer = {.data = out, .capacity = sizeof(out)};
+    hpx_writer_json_string(&writer, (hpx_span){.data = all, .size = sizeof(all)});
+    assert_false(writer.overflow);
+    hpxi_json_paths none;
+    hpxi_json_found found;
+    hpxi_json_paths_init(&none);
+    const hpx_span text = {.data = out, .size = writer.size};
+    assert_int_equal(hpxi_json_scan(&none, text, &found), HPXI_JSON_OK);
+    assert_true(hpxi_json_is_text(found.root, (hpx_span){.data = all, .size = sizeof(all)}));
+    writer = (hpx_writer){.data = out, .capacity = sizeof(out)};
+    hpx_writer_json_string(&writer, hpx_span_of("\x01\b\"/\xC3\xA9"));
+    assert_int_equal(writer.size, 15);
+    assert_memory_equal(out, "\"\\u0001\\b\\\"/\xC3\xA9\"", 15);
+    writer = (hpx_writer){.data = out, .capacity = 3};
+    hpx_writer_u64(&writer, 100);
+    assert_int_equal(writer.size, 3);
+    hpx_writer_u64(&writer, 0);
+    assert_true(writer.overflow);
+}
+
 static void test_build_when_too_long_then_overflow_is_told(void **state)
 {
     (void)state;
@@ -208,18 +247,23 @@ typedef struct inject_row {
 
 /* clang-format off */
 static const inject_row inject_rows[] = {
-    {"{}", "{\"id\":7}"}, {"{ }", "{\"id\":7 }"}, {" {} ", " {\"id\":7} "}, {"{\n\t}", "{\"id\":7\n\t}"},
+    {"{}", "{\"id\":7}"}, {"{ }", "{\"id\":7 }"}, {" {} ", " {\"id\":7} "},
+    {"{\n\t}", "{\"id\":7\n\t}"},
     {"{\"method\":\"m\"}", "{\"id\":7,\"method\":\"m\"}"},
     {" { \"method\":\"m\"} ", " {\"id\":7, \"method\":\"m\"} "},
-    {"{\"id\":1}", "{\"id\":7}"}, {"{\"id\" : 1 }", "{\"id\" : 7 }"}, {"{\"id\":null}", "{\"id\":7}"},
-    {"{\"id\":\"x\"}", "{\"id\":7}"}, {"{\"id\":\"\"}", "{\"id\":7}"}, {"{\"id\":\"x\\\"y\"}", "{\"id\":7}"},
+    {"{\"id\":1}", "{\"id\":7}"}, {"{\"id\" : 1 }", "{\"id\" : 7 }"},
+    {"{\"id\":null}", "{\"id\":7}"},
+    {"{\"id\":\"x\"}", "{\"id\":7}"}, {"{\"id\":\"\"}", "{\"id\":7}"},
+    {"{\"id\":\"x\\\"y\"}", "{\"id\":7}"},
     {"{\"id\":[1,{}]}", "{\"id\":7}"}, {"{\"id\":{\"a\":1},\"b\":2}", "{\"id\":7,\"b\":2}"},
     {"{\"id\":-1.5e3,\"b\":2}", "{\"id\":7,\"b\":2}"}, {"{\"id\":true}", "{\"id\":7}"},
     {"{\"\\u0069d\":1}", "{\"\\u0069d\":7}"},
     {"{\"params\":{\"id\":1}}", "{\"id\":7,\"params\":{\"id\":1}}"},
     {"{\"a\":\"id\"}", "{\"id\":7,\"a\":\"id\"}"},
-    {"[]", "-4101"}, {"", "-4101"}, {"x", "-4101"}, {"\"{}\"", "-4101"}, {"1", "-4101"}, {"null", "-4101"},
-    {"{\"a\":1", "-4101"}, {"{\"a\":1}}", "-4101"}, {"[{\"id\":1}]", "-4101"}, {"{\"a\":\"\xFF\"}", "-4101"},
+    {"[]", "-4101"}, {"", "-4101"}, {"x", "-4101"}, {"\"{}\"", "-4101"}, {"1", "-4101"},
+    {"null", "-4101"},
+    {"{\"a\":1", "-4101"}, {"{\"a\":1}}", "-4101"}, {"[{\"id\":1}]", "-4101"},
+    {"{\"a\":\"\xFF\"}", "-4101"},
     {"{\"id\":1,\"id\":2}", "-4101"}, {"{\"id\":1,\"\\u0069d\":2}", "-4101"},
 };
 /* clang-format on */
@@ -443,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_classify_when_deep_then_unknown_and_alive),
         cmocka_unit_test(test_classify_when_topic_is_long_then_as_it_stands),
         cmocka_unit_test(test_build_when_defaults_then_deribits_shape),
+        cmocka_unit_test(test_writer_when_any_byte_then_json_says_it),
         cmocka_unit_test(test_build_when_too_long_then_overflow_is_told),
         cmocka_unit_test(test_inject_when_object_then_its_id_is_ours),
         cmocka_unit_test(test_result_when_some_topics_are_listed_then_only_those),
