@@ -261,6 +261,9 @@ static void link_unlink(hpx_shard *shard, uint32_t i, hpxi_link *link)
 uint32_t hpxi_links_control(hpx_shard *shard)
 {
     uint32_t count = 0;
+    /* Acquire, before the rings are read: a connection that was asked for before the stop is made
+     * before it, and gets its end (partner: engine_join). */
+    const bool stop = atomic_load_explicit(&shard->shared.stop, memory_order_acquire) != 0;
     const uint32_t links = links_count(shard);
     for (uint32_t i = 0; i < links; i++) {
         hpxi_link *link = links_at(shard, i);
@@ -281,7 +284,7 @@ uint32_t hpxi_links_control(hpx_shard *shard)
             link_unlink(shard, i, link);
         }
     }
-    if (HPXI_UNLIKELY(atomic_load_explicit(&shard->shared.stop, memory_order_relaxed) != 0)) {
+    if (HPXI_UNLIKELY(stop)) {
         hpxi_shard_stop(
             shard, atomic_load_explicit(&shard->shared.stop_timeout_ns, memory_order_relaxed));
     }

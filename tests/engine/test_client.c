@@ -213,10 +213,13 @@ static void test_client_when_refused_then_the_cause_at_once_or_at_the_timeout(vo
     assert_int_equal(error.os_errno, ECONNREFUSED);
 
     r.ws.reconnect = true; /* goes on until the timeout, and tells of the last attempt */
-    assert_fails(&r, 50 * MS, HPX_E_TIMEOUT, &error);
-    assert_int_equal(error.stage, HPX_STAGE_CONNECT);
+    uint64_t timeout_ns = 50 * MS;
+    do { /* on a busy machine the first attempt may not have failed by then */
+        timeout_ns *= 2;
+        assert_fails(&r, timeout_ns, HPX_E_TIMEOUT, &error);
+        assert_non_null(strstr(error.detail, "not ready within "));
+    } while (error.stage != HPX_STAGE_CONNECT && timeout_ns < LONG);
     assert_int_equal(error.os_errno, ECONNREFUSED);
-    assert_non_null(strstr(error.detail, "not ready within 50 ms"));
     assert_non_null(strstr(error.detail, "last failure: "));
     (void)close(fd);
     rig_close(&r);
@@ -693,25 +696,37 @@ static void full_listener_close(full_listener *full)
 typedef struct state_row {
     hpx_conn_state state;
     const char *url;
-    bool stall_auth;
-    bool stall_subscribe;
 } state_row;
+
+/* Up, with a topic, and down again, to restore the topic without an answer. */
+static void reach_resubscribing(rig *r)
+{
+    hpx_error error;
+    (void)expect_update(r, HPX_UPDATE_LIVE, NULL);
+    assert_int_equal(hpx_ws_client_ready_wait(r->client, LONG, &error), HPX_OK);
+    venue_lock(&r->venue)->stall_subscribe = true;
+    venue_unlock(&r->venue);
+    venue_thread_drop(&r->venue);
+}
 
 /* By close_wait(), or by free() alone: in time, and nothing is left. */
 static void check_close(rig *r, const state_row *row, hpx_engine *engine, bool by_free)
 {
     venue *v = venue_lock(&r->venue);
-    v->stall_auth = row->stall_auth;
-    v->stall_subscribe = row->stall_subscribe;
+    v->stall_auth = row->state == HPX_CONN_AUTHENTICATING;
+    v->stall_subscribe = false;
     venue_unlock(&r->venue);
     r->ws.url = row->url;
+    r->ws.backoff_initial_ns = row->state == HPX_CONN_BACKING_OFF ? 10 * LONG : MS;
+    r->ws.backoff_max_ns = r->ws.backoff_initial_ns;
     r->config.engine = engine;
-    r->dialect.secret = row->stall_auth ? "s" : NULL;
+    r->dialect.secret = row->state == HPX_CONN_AUTHENTICATING ? "s" : NULL;
     hpx_error error;
     assert_int_equal(hpx_ws_client_connect(&r->client, &r->ws, &r->config, &error), HPX_OK);
-    assert_int_equal(
-        hpx_ws_client_subscribe(r->client, "topic", NULL, NULL, &error),
-        row->state == HPX_CONN_IDLE ? HPX_E_STATE : HPX_OK);
+    assert_int_equal(hpx_ws_client_subscribe(r->client, "topic", NULL, NULL, &error), HPX_OK);
+    if (row->state == HPX_CONN_RESUBSCRIBING) {
+        reach_resubscribing(r);
+    }
     until_state(r->client, row->state);
     if (!by_free) {
         assert_int_equal(
@@ -750,16 +765,15 @@ static void test_client_when_closed_in_any_state_then_it_is_closed(void **state)
     snprintf(urls[2], sizeof(urls[2]), "ws://127.0.0.1:%u/", silent.port);
     snprintf(urls[3], sizeof(urls[3]), "ws://127.0.0.1:%u/", refused);
     const state_row rows[] = {
-        {HPX_CONN_RESOLVING, "ws://silent.test/", false, false},
-        {HPX_CONN_CONNECTING, urls[0], false, false},
-        {HPX_CONN_TLS_HANDSHAKE, urls[1], false, false},
-        {HPX_CONN_UPGRADING, urls[2], false, false},
-        {HPX_CONN_AUTHENTICATING, r.venue.bed.url, true, false},
-        {HPX_CONN_RESUBSCRIBING, r.venue.bed.url, false, true},
-        {HPX_CONN_READY, r.venue.bed.url, false, false},
-        {HPX_CONN_BACKING_OFF, urls[3], false, false},
+        {HPX_CONN_RESOLVING, "ws://silent.test/"},
+        {HPX_CONN_CONNECTING, urls[0]},
+        {HPX_CONN_TLS_HANDSHAKE, urls[1]},
+        {HPX_CONN_UPGRADING, urls[2]},
+        {HPX_CONN_AUTHENTICATING, r.venue.bed.url},
+        {HPX_CONN_RESUBSCRIBING, r.venue.bed.url},
+        {HPX_CONN_READY, r.venue.bed.url},
+        {HPX_CONN_BACKING_OFF, urls[3]},
     };
-    r.ws.backoff_initial_ns = r.ws.backoff_max_ns = 10 * LONG;
     char servers[32];
     snprintf(servers, sizeof(servers), "127.0.0.1:%u", mute);
     for (size_t i = 0; i < 2 * COUNT_OF(rows); i++) {
@@ -772,7 +786,9 @@ static void test_client_when_closed_in_any_state_then_it_is_closed(void **state)
         check_close(&r, &rows[i / 2], engine, i % 2 == 1);
         assert_int_equal(hpx_engine_stop_wait(engine, LONG), HPX_OK);
         hpx_engine_free(engine);
-        assert_int_equal(r.memory.live, 0);
+        if (r.memory.live != 0) {
+            fail_msg("row %zu: %zu blocks are left", i, (size_t)r.memory.live);
+        }
     }
     raw_server_close(&silent);
     full_listener_close(&full);
@@ -806,6 +822,35 @@ static void test_client_when_freed_with_all_unread_then_nothing_is_left(void **s
     hpx_ws_client_free(r.client);
     r.client = NULL;
     assert_int_equal(r.memory.live, 0);
+    rig_close(&r);
+}
+
+/* The shard may find the commands, the release and the stop in one turn or in many. */
+static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    for (uint32_t i = 0; i < 60; i++) {
+        hpx_error error;
+        if (i % 3 != 0) {
+            assert_int_equal(hpx_ws_client_connect(&r.client, &r.ws, &r.config, &error), HPX_OK);
+        } else {
+            rig_connect(&r);
+        }
+        assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
+        assert_int_equal(hpx_ws_client_subscribe(r.client, "b", NULL, NULL, &error), HPX_OK);
+        (void)!hpx_ws_client_request(r.client, hpx_span_of("req x"), 0, NULL, NULL);
+        (void)!hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("x"));
+        if (i % 2 != 0) {
+            nap(20 * HPX_NS_PER_US);
+        }
+        hpx_ws_client_free(r.client);
+        r.client = NULL;
+        if (r.memory.live != 0) {
+            fail_msg("round %u: %zu blocks are left", i, (size_t)r.memory.live);
+        }
+    }
     rig_close(&r);
 }
 
@@ -876,6 +921,7 @@ int main(void)
         cmocka_unit_test(test_client_when_on_message_is_set_then_it_gets_them),
         cmocka_unit_test(test_client_when_closed_in_any_state_then_it_is_closed),
         cmocka_unit_test(test_client_when_freed_with_all_unread_then_nothing_is_left),
+        cmocka_unit_test(test_client_when_freed_at_once_then_commands_under_way_leave_nothing),
         cmocka_unit_test(test_client_when_any_allocation_fails_then_it_is_told_and_nothing_leaks),
     };
     return cmocka_run_group_tests_name("engine/client", tests, NULL, NULL);
