@@ -249,6 +249,12 @@ HPX_API HPX_NODISCARD int hpx_subscription_next(hpx_subscription *subscription, 
 HPX_API HPX_NODISCARD int
 hpx_subscription_wait(hpx_subscription *subscription, hpx_update *update, uint64_t timeout_ns);
 
+/** Wait until one of several subscriptions of one port has an update to take.
+ *  @param subscriptions  of the calling thread's port; one that told its end never has any
+ *  @thread port @alloc never @returns 1, HPX_E_TIMEOUT, HPX_E_CLOSED (count is 0) */
+HPX_API HPX_NODISCARD int hpx_subscription_wait_any(
+    hpx_subscription *const *subscriptions, uint32_t count, uint64_t timeout_ns);
+
 /** State as the shard last published it. @thread port */
 HPX_API hpx_subscription_state hpx_subscription_get_state(const hpx_subscription *subscription);
 
