@@ -417,8 +417,11 @@ void hpxi_tls_get_info(const hpxi_tls *tls, hpxi_tls_info *out)
     if (tls->state == HPXI_TLS_HANDSHAKE) {
         return;
     }
-    const char *version = wolfSSL_get_version(tls->wolf);
     const int suite = wolfSSL_get_current_cipher_suite(tls->wolf);
+    if (suite == 0) {
+        return; /* it failed before the peer had chosen anything */
+    }
+    const char *version = wolfSSL_get_version(tls->wolf);
     const char *cipher =
         wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8), (uint8_t)suite);
     if (version != NULL) {
