@@ -15,7 +15,7 @@
 #include "tls/session.h"
 
 #define NAME    "host.example"
-#define OTHER   "other.example"
+#define OTHER   "peer.example" /* as long as NAME: only its letters tell them apart */
 #define MINUTE  ((uint64_t)60 * HPX_NS_PER_S)
 #define TICKETS 3
 
