@@ -10,6 +10,7 @@
 #include <hpx/session.h>
 #include <hpx/system.h>
 #include <hpx/tls.h>
+#include <hpx/tls_probe.h>
 #include <hpx/ws.h>
 
 #endif /* HPX_HPX_H */
