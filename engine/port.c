@@ -41,9 +41,9 @@ static void link_drop_data(const hpxi_record *record, const hpx_allocator *alloc
     hpxi_free(allocator, block.data, block.size);
 }
 
-/* Commands that no shard will read any more (the engine stopped): free what they own. */
-static void link_drain(hpxi_link *link, const hpx_allocator *allocator)
+void hpxi_link_drain(hpxi_link *link)
 {
+    const hpx_allocator *allocator = link->port->allocator;
     for (hpxi_record *record; (record = hpxi_spsc_peek(&link->control)) != NULL;) {
         if (record->type == HPXI_COMMAND_CONNECT) {
             hpxi_command_connect command;
@@ -305,7 +305,7 @@ void hpx_port_close(hpx_port *port)
         hpxi_link *link = &port->core->links[s];
         hpx_shard *shard = &engine->shards[s];
         if (stopped) { /* no shard thread: this one may read the rings */
-            link_drain(link, port->core->allocator);
+            hpxi_link_drain(link);
             if (atomic_exchange_explicit(
                     &shard->shared.links[port->index], NULL, memory_order_acq_rel) != NULL) {
                 hpxi_port_core_release(port->core);
@@ -345,6 +345,15 @@ static bool port_is_empty_sc(hpx_port *port)
     return true;
 }
 
+int hpx_port_fd(hpx_port *port)
+{
+    if (!port->fd_mode) {
+        port->fd_mode = true;
+        hpxi_doorbell_write(&port->core->doorbell); /* readable until drained once */
+    }
+    return port->core->doorbell.fd;
+}
+
 void hpxi_port_arm(hpx_port *port)
 {
     hpxi_doorbell *bell = &port->core->doorbell;
@@ -373,6 +382,9 @@ int hpxi_port_wait(
     for (;;) {
         const uint64_t passed_ns = hpx_clock_now_ns() - start_ns;
         if (passed_ns >= timeout_ns) {
+            if (port->fd_mode) { /* the wait disarmed the descriptor */
+                hpxi_port_arm(port);
+            }
             return HPX_E_TIMEOUT;
         }
         hpxi_doorbell_prepare(bell);
@@ -389,4 +401,20 @@ int hpxi_port_wait(
             return got;
         }
     }
+}
+
+static int port_wait_take(void *object, void *out)
+{
+    (void)out;
+    return port_is_empty_sc(object) ? 0 : 1;
+}
+
+static bool port_wait_is_empty(void *object)
+{
+    return port_is_empty_sc(object);
+}
+
+int hpx_port_wait(hpx_port *port, uint64_t timeout_ns)
+{
+    return hpxi_port_wait(port, port_wait_take, port_wait_is_empty, port, NULL, timeout_ns);
 }

@@ -108,6 +108,9 @@ struct hpxi_port_core {
     hpxi_link *links;       /* [shard_count] */
 };
 
+/* No shard will read the link's commands any more: free what they own, and its handles. */
+void hpxi_link_drain(hpxi_link *link);
+
 void hpxi_port_core_retain(hpxi_port_core *core);
 void hpxi_port_core_release(hpxi_port_core *core);
 

@@ -185,7 +185,10 @@ void hpxi_session_ready(hpx_conn *conn)
         hpxi_conn_deliver(conn, &event);
         hpxi_buf_consume(&session->held, sizeof(head) + head.bytes);
     }
-    hpxi_buf_consume(&session->held, hpxi_buf_size(&session->held));
+    if (conn->channel != NULL) {
+        conn->channel->shard.missed += session->held_missed; /* the next message tells */
+    }
+    session->held_missed = 0;
 }
 
 /* ---- Messages in ----------------------------------------------------------------------------- */
@@ -391,7 +394,6 @@ void hpxi_session_lose(hpx_conn *conn)
     hpxi_session *session = conn->session;
     session->lost = true;
     hpxi_wheel_cancel(&conn->shard->owner.wheel, &session->pace);
-    hpxi_buf_consume(&session->held, hpxi_buf_size(&session->held));
     hpxi_conn_mark_settle(conn);
 }
 

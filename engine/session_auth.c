@@ -56,6 +56,8 @@ void hpxi_session_begin(hpx_conn *conn)
     HPX_ASSERT(conn->state == HPX_CONN_AUTHENTICATING);
     HPX_ASSERT(!session->lost);
     HPX_ASSERT(session->pending.live == NULL);
+    hpxi_buf_consume(&session->held, hpxi_buf_size(&session->held)); /* of an earlier attempt */
+    session->held_missed = 0;
     session->tokens_ns = conn->shard->owner.now_ns;
     session->tokens =
         config->messages_burst != 0 ? (double)config->messages_burst : config->messages_per_second;

@@ -136,7 +136,17 @@ static void test_stage_and_state_names_when_any_value_then_distinct(void **state
 {
     (void)state;
     static const char *const stages[] = {
-        "none", "config", "resolve", "connect", "tls", "upgrade", "auth", "resubscribe", "ready", "close", "unknown"};
+        "none",
+        "config",
+        "resolve",
+        "connect",
+        "tls",
+        "upgrade",
+        "auth",
+        "resubscribe",
+        "ready",
+        "close",
+        "unknown"};
     static const char *const states[] = {
         "idle",
         "resolving",
