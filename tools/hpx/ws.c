@@ -385,7 +385,7 @@ static void ws_wait(ws_client *client, uint64_t deadline_ns)
 static void ws_take_session(ws_client *client)
 {
     const ws_printer printer = {
-        .print = ws_on_message, .to = client, .is_closing = client->closing_ns != 0};
+        .print = ws_on_message, .to = client, .closing_ns = &client->closing_ns};
     ws_session_take(&client->session, client->handle, &printer);
     if (client->session.is_ended && client->closing_ns == 0) {
         ws_close(client, CLI_EXIT_FAILED);

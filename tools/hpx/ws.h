@@ -91,7 +91,7 @@ typedef void ws_print_fn(void *to, hpx_message_kind kind, hpx_span payload, uint
 typedef struct ws_printer {
     ws_print_fn *print;
     void *to;
-    bool is_closing; /* of our own will: what gets no answer now is no failure */
+    const uint64_t *closing_ns; /* not 0: we end it; what gets no answer now is no failure */
 } ws_printer;
 
 /* No-op without a dialect. HPX_OK, or as hpx_protocol_json_new(). */

@@ -72,7 +72,7 @@ static void session_on_reply(ws_session *session, const hpx_reply *reply, const 
         printer->print(printer->to, HPX_MESSAGE_TEXT, reply->payload, 0);
         return;
     }
-    if (printer->is_closing) {
+    if (*printer->closing_ns != 0) {
         return;
     }
     session->is_failed = true;
@@ -106,7 +106,7 @@ session_on_update(ws_session *session, const hpx_update *update, const ws_printe
             update->error->detail);
         break;
     case HPX_UPDATE_ENDED:
-        if (update->error->status != HPX_E_CLOSED && !printer->is_closing) {
+        if (update->error->status == HPX_E_REFUSED || update->error->status == HPX_E_OVERFLOW) {
             session->is_ended = true; /* with its connection it needs no word of its own */
             cli_error("subscription ended: %s", update->error->detail);
         }
