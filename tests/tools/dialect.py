@@ -32,12 +32,12 @@ class ExchangeTest(FaultTest):
     async def test_updates_and_answers(self):
         code, out, err = await self.ws("--auth", LOGIN, "--subscribe", "trades.BTC-USD",
                                        "--subscribe", "book.ETH-USD", "--request", TEST,
-                                       "--count", "50")
+                                       "--request", TEST, "--count", "50")
         lines = [json.loads(line) for line in out.splitlines()]
         self.assertEqual((code, len(lines)), (0, 50), err)
         self.assertEqual(err, "hpx: connected, epoch 1\nhpx: subscribed, epoch 1, topics 2\n"
                               "hpx: closed\n")
-        self.assertEqual(sum("result" in line for line in lines), 1)
+        self.assertEqual(sum("result" in line for line in lines), 2)
         channels = {line["params"]["channel"] for line in lines if "params" in line}
         self.assertEqual(channels, {"trades.BTC-USD", "book.ETH-USD"})
         state = await self.state()
