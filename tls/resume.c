@@ -7,8 +7,6 @@
  * sessions of its key, and so does one that ends unfinished after a session was offered: perhaps
  * that session is why.
  */
-#include <time.h>
-
 #include "tls/session.h"
 
 /* A server that sends more than this many tickets on one connection is not listened to. */
@@ -133,7 +131,7 @@ static uint64_t resume_lifetime_ns(const hpxi_tls *tls, const WOLFSSL_SESSION *s
 {
     int64_t lifetime_s = wolfSSL_SESSION_get_timeout(session);
     if (tls->verifier.proof != NULL) {
-        const int64_t left_s = tls->verifier.proof->not_after_s - (int64_t)time(NULL);
+        const int64_t left_s = tls->verifier.proof->not_after_s - hpxi_tls_wall_clock_s();
         lifetime_s = left_s < lifetime_s ? left_s : lifetime_s;
     }
     const int64_t most_s = (int64_t)(HPXI_TLS_SESSION_NS_MAX / HPX_NS_PER_S);

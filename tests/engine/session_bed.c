@@ -417,8 +417,14 @@ void venue_drop(venue *v)
 
 void session_bed_open(session_bed *bed)
 {
+    const hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
+    session_bed_open_with(bed, &config);
+}
+
+void session_bed_open_with(session_bed *bed, const hpx_engine_config *base)
+{
     memset(bed, 0, sizeof(*bed));
-    hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
+    hpx_engine_config config = *base;
     config.shard_mode = HPX_SHARDS_POLLED;
     hpx_error error = {0};
     if (hpx_engine_new(&bed->engine, &config, &error) != HPX_OK ||

@@ -81,6 +81,9 @@ typedef struct toy_dialect {
 hpx_protocol toy_protocol(toy_dialect *dialect);
 
 void session_bed_open(session_bed *bed);
+
+/* ... with settings for the engine (its mode is set here); `config` is copied. */
+void session_bed_open_with(session_bed *bed, const hpx_engine_config *config);
 void session_bed_close(session_bed *bed);
 
 /* A config for the venue: reconnects, quick backoff without jitter. `protocol` is borrowed. */

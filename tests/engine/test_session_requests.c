@@ -137,7 +137,12 @@ static void test_p3_request_when_answered_twice_or_by_foreign_id_then_once(void 
     assert_no_reply(&r, r.handle);
     assert_int_equal(rig_unsolicited(&r), 1);
     static const char *const foreign[] = {
-        "res 1 ok", "res 99999999 ok", "res abc ok", "res  ok", "res 18446744073709551615 ok"};
+        "res 0 ok",
+        "res 1 ok",
+        "res 99999999 ok",
+        "res abc ok",
+        "res  ok",
+        "res 18446744073709551615 ok"};
     for (size_t i = 0; i < COUNT_OF(foreign); i++) {
         venue_say(&r.bed.venue, "%s", foreign[i]);
     }
@@ -164,6 +169,33 @@ static void test_p3_request_when_cancelled_then_cancelled_once(void **state)
     assert_int_equal(hpx_request_cancel(r.handle, token), HPX_OK); /* over: nothing */
     assert_int_equal(hpx_request_cancel(r.handle, 12345), HPX_OK);
     assert_no_reply(&r, r.handle);
+    rig_close(&r);
+}
+
+/* The cancellation overtakes its request, which is then not sent at all. */
+static void test_p3_request_when_cancelled_while_queued_then_not_sent(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 }; /* more than the shard takes in one turn */
+    rig r;
+    rig_open(&r, 0);
+    uint64_t tokens[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_int_equal(
+            hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, &tokens[i]), HPX_OK);
+    }
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        assert_int_equal(hpx_request_cancel(r.handle, tokens[i]), HPX_OK);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        const hpx_reply reply = rig_reply(&r, r.handle);
+        const bool cancelled = (reply.token - tokens[0]) % 2 == 0;
+        assert_int_equal(reply.status, cancelled ? HPX_E_CANCELLED : HPX_OK);
+        assert_int_equal(reply.sent, !cancelled);
+    }
+    assert_no_reply(&r, r.handle);
+    assert_int_equal(r.bed.venue.requests, COUNT / 2);
+    assert_int_equal(hpx_handle_pending_count(r.handle), 0);
     rig_close(&r);
 }
 
@@ -415,6 +447,40 @@ static void test_release_when_requests_are_under_way_then_forgotten(void **state
     rig_close(&r);
 }
 
+/* Requests that the full data ring refused were never opened: nothing of them is given back. */
+static void test_release_when_the_data_ring_was_full_then_pending_is_exact(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, 4096);
+    hpx_port_config small = HPX_PORT_CONFIG_INIT;
+    small.data_ring_bytes = 64u << 10;
+    hpx_port *port;
+    hpx_handle *second;
+    hpx_error error;
+    assert_int_equal(hpx_port_open(&port, r.bed.engine, &small, &error), HPX_OK);
+    assert_int_equal(hpx_handle_clone(r.handle, port, &second), HPX_OK);
+    hpx_status status;
+    uint32_t accepted = 0;
+    while ((status = hpx_handle_request(second, hpx_span_of("req x"), 0, NULL, NULL)) == HPX_OK) {
+        accepted++;
+    }
+    assert_int_equal(status, HPX_E_AGAIN);
+    assert_int_equal(hpx_handle_pending_count(r.handle), accepted);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(
+            hpx_handle_request(second, hpx_span_of("req x"), 0, NULL, NULL), HPX_E_AGAIN);
+    }
+    assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req y"), 0, NULL, NULL), HPX_OK);
+    assert_int_equal(hpx_handle_pending_count(r.handle), accepted + 1);
+    hpx_handle_release(second);
+    assert_int_equal(rig_reply(&r, r.handle).status, HPX_OK);
+    session_bed_run(&r.bed, 5 * MS);
+    assert_int_equal(hpx_handle_pending_count(r.handle), 0);
+    hpx_port_close(port);
+    rig_close(&r);
+}
+
 static void test_reply_when_two_handles_then_each_gets_its_own(void **state)
 {
     (void)state;
@@ -446,6 +512,7 @@ int main(void)
             test_p3_request_when_not_answered_then_timeout_and_late_answer_unsolicited),
         cmocka_unit_test(test_p3_request_when_answered_twice_or_by_foreign_id_then_once),
         cmocka_unit_test(test_p3_request_when_cancelled_then_cancelled_once),
+        cmocka_unit_test(test_p3_request_when_cancelled_while_queued_then_not_sent),
         cmocka_unit_test(
             test_p3_request_when_connection_lost_then_disconnected_and_never_sent_again),
         cmocka_unit_test(test_p4_reply_when_of_earlier_epoch_then_completes_nothing),
@@ -457,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_request_when_dialect_finds_no_place_then_invalid),
         cmocka_unit_test(test_request_when_large_then_whole_both_ways),
         cmocka_unit_test(test_release_when_requests_are_under_way_then_forgotten),
+        cmocka_unit_test(test_release_when_the_data_ring_was_full_then_pending_is_exact),
         cmocka_unit_test(test_reply_when_two_handles_then_each_gets_its_own),
     };
     return cmocka_run_group_tests_name("engine/session_requests", tests, NULL, NULL);

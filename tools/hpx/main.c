@@ -22,6 +22,7 @@ static const command commands[] = {
      command_quickstart},
     {"doctor", "check this machine and say what to change", command_doctor},
     {"ws", "talk to a WebSocket server from the terminal", command_ws},
+    {"tls", "show a TLS server's certificates, and whether hpx accepts it", command_tls},
     {"exchange", "a local exchange simulator, over TLS", command_exchange},
     {"echo", "a WebSocket echo server", command_echo},
     {"ws-testee", "drive the Autobahn test suite's fuzzing server", command_testee},
