@@ -40,7 +40,8 @@ struct exchange {
     bool updates_are_faulty; /* duplicate_every or reorder_every is set */
     faults faults;
     observed observed;
-    exchange_late *late; /* in the order in which they were kept back */
+    exchange_late *late; /* by their times */
+    uint32_t late_count;
     uint64_t updates;    /* delivered while updates_are_faulty */
     uint32_t held_topic; /* of the update that is kept back... */
     size_t held_size;    /* ...0: none */
