@@ -34,6 +34,9 @@
 #define HPX_NS_PER_MS UINT64_C(1000000)
 #define HPX_NS_PER_S  UINT64_C(1000000000)
 
+/** For a time that is never to come: turns a deadline, a heartbeat or a watchdog off. */
+#define HPX_NEVER UINT64_MAX
+
 HPX_EXTERN_C_BEGIN
 
 /**
@@ -109,6 +112,23 @@ enum {
     HPX_E_WS_TOO_BIG = -5402,  /* message above message_bytes_max: closed with 1009 */
     HPX_E_WS_CLOSED = -5403,   /* orderly close; the code is in the error */
 
+    /* conn: HTTP requests (RFC 9110, 9112, 9113) */
+    HPX_E_CANCELLED = -5500,         /* hpx_http_cancel(), or the client or engine went */
+    HPX_E_HTTP_TIMEOUT = -5501,      /* timeout_ns passed */
+    HPX_E_HTTP_FIRST_BYTE = -5502,   /* first_byte_timeout_ns passed */
+    HPX_E_HTTP_IDLE = -5503,         /* idle_timeout_ns passed */
+    HPX_E_HTTP_FRAMING = -5504,      /* where the body ends is ambiguous or nonsense */
+    HPX_E_HTTP_TRUNCATED = -5505,    /* the connection ended inside the response */
+    HPX_E_HTTP_BODY_TOO_BIG = -5506, /* above body, decoded or collect_bytes_max */
+    HPX_E_HTTP_ENCODING = -5507,     /* Content-Encoding: the body does not decode */
+    HPX_E_HTTP_VERSION = -5508,      /* the peer did not agree to the version that was asked for */
+    HPX_E_HTTP_REDIRECT = -5509,     /* Location missing, malformed, or too many of them */
+    HPX_E_H2_PROTOCOL = -5520,       /* HTTP/2 connection error; its code is in the error */
+    HPX_E_H2_RESET = -5521,          /* the peer reset the stream; its code is in the error */
+    HPX_E_H2_GOAWAY = -5522,         /* the peer is going away and did not take the request */
+    HPX_E_H2_FLOOD = -5523,          /* the peer exceeds the limits of control frames */
+    HPX_E_H2_PING_TIMEOUT = -5524,   /* no answer to a keep-alive ping */
+
     /* fatal */
     HPX_E_NO_MEMORY = -9000,
     HPX_E_URING_DISABLED = -9001,    /* sysctl kernel.io_uring_disabled */
@@ -125,7 +145,7 @@ HPX_API const char *hpx_status_name(hpx_status status);
 /** One English phrase for a status; static, never NULL. @thread any */
 HPX_API const char *hpx_status_text(hpx_status status);
 
-/** Where on its way a connection was. The stages are in the order in which they happen. */
+/** Where on its way a connection or request was. Each has its stages in this order. */
 typedef enum hpx_stage {
     HPX_STAGE_NONE = 0,
     HPX_STAGE_CONFIG,  /* arguments, configuration, engine start */
@@ -135,6 +155,11 @@ typedef enum hpx_stage {
     HPX_STAGE_UPGRADE, /* HTTP/1.1 101 */
     HPX_STAGE_READY,   /* messages flow */
     HPX_STAGE_CLOSE,   /* closing handshake */
+    /* of an HTTP request, CONFIG to TLS being shared */
+    HPX_STAGE_QUEUE,    /* waiting for a connection */
+    HPX_STAGE_REQUEST,  /* sending */
+    HPX_STAGE_RESPONSE, /* waiting for status and headers */
+    HPX_STAGE_BODY,     /* receiving the body */
 } hpx_stage;
 
 /** "resolve", "connect", ...; static, never NULL. @thread any */
@@ -154,6 +179,7 @@ typedef struct hpx_error {
     int32_t tls_alert;         /* AlertDescription of RFC 8446 section 6, when one was received */
     int32_t http_status;       /* of the answer to the upgrade */
     int32_t close_code;        /* WebSocket close code received, or sent by us (RFC 6455 7.4) */
+    uint32_t h2_error;         /* HTTP/2 error code (RFC 9113 section 7) of a RST_STREAM or GOAWAY */
     uint64_t retry_after_ns;   /* Retry-After of a 429 or 503 */
     char detail[HPX_ERROR_DETAIL_BYTES]; /* one line, NUL-terminated: cause, names, numbers */
 } hpx_error;
