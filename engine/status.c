@@ -60,6 +60,11 @@
     X(HPX_E_WS_UTF8, "a text message or close reason is not UTF-8")                                \
     X(HPX_E_WS_TOO_BIG, "a message is above the size limit")                                       \
     X(HPX_E_WS_CLOSED, "the WebSocket was closed in good order")                                   \
+    X(HPX_E_H2_PROTOCOL, "the peer broke the HTTP/2 framing rules")                                \
+    X(HPX_E_H2_FLOOD, "the peer sent more HTTP/2 frames of a kind than a limit allows")            \
+    X(HPX_E_H2_REFUSED, "the peer refused the request without processing it")                      \
+    X(HPX_E_H2_RESET, "the peer reset the HTTP/2 stream")                                          \
+    X(HPX_E_H2_GOAWAY, "the peer ended the HTTP/2 connection with an error")                       \
     X(HPX_E_NO_MEMORY, "out of memory")                                                            \
     X(HPX_E_URING_DISABLED, "io_uring is disabled (sysctl kernel.io_uring_disabled)")              \
     X(HPX_E_URING_BLOCKED, "io_uring is blocked by seccomp or a container profile")                \

@@ -109,6 +109,13 @@ enum {
     HPX_E_WS_TOO_BIG = -5402,  /* message above message_bytes_max: closed with 1009 */
     HPX_E_WS_CLOSED = -5403,   /* orderly close; the code is in the error */
 
+    /* conn: HTTP/2 (RFC 9113); REFUSED and RESET end one stream, the others the connection */
+    HPX_E_H2_PROTOCOL = -5500, /* peer broke the framing rules */
+    HPX_E_H2_FLOOD = -5501,    /* peer sent more than a limit allows: closed, ENHANCE_YOUR_CALM */
+    HPX_E_H2_REFUSED = -5502,  /* the peer did not process the request (REFUSED_STREAM, GOAWAY) */
+    HPX_E_H2_RESET = -5503,    /* the peer ended the stream with RST_STREAM */
+    HPX_E_H2_GOAWAY = -5504,   /* the peer ended the connection with an error code */
+
     /* fatal */
     HPX_E_NO_MEMORY = -9000,
     HPX_E_URING_DISABLED = -9001,    /* sysctl kernel.io_uring_disabled */
