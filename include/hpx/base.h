@@ -112,22 +112,23 @@ enum {
     HPX_E_WS_TOO_BIG = -5402,  /* message above message_bytes_max: closed with 1009 */
     HPX_E_WS_CLOSED = -5403,   /* orderly close; the code is in the error */
 
-    /* conn: HTTP requests (RFC 9110, 9112, 9113) */
-    HPX_E_CANCELLED = -5500,         /* hpx_http_cancel(), or the client or engine went */
-    HPX_E_HTTP_TIMEOUT = -5501,      /* timeout_ns passed */
-    HPX_E_HTTP_FIRST_BYTE = -5502,   /* first_byte_timeout_ns passed */
-    HPX_E_HTTP_IDLE = -5503,         /* idle_timeout_ns passed */
-    HPX_E_HTTP_FRAMING = -5504,      /* where the body ends is ambiguous or nonsense */
-    HPX_E_HTTP_TRUNCATED = -5505,    /* the connection ended inside the response */
-    HPX_E_HTTP_BODY_TOO_BIG = -5506, /* above body, decoded or collect_bytes_max */
-    HPX_E_HTTP_ENCODING = -5507,     /* Content-Encoding: the body does not decode */
-    HPX_E_HTTP_VERSION = -5508,      /* the peer did not agree to the version that was asked for */
-    HPX_E_HTTP_REDIRECT = -5509,     /* Location missing, malformed, or too many of them */
-    HPX_E_H2_PROTOCOL = -5520,       /* HTTP/2 connection error; its code is in the error */
-    HPX_E_H2_RESET = -5521,          /* the peer reset the stream; its code is in the error */
-    HPX_E_H2_GOAWAY = -5522,         /* the peer is going away and did not take the request */
-    HPX_E_H2_FLOOD = -5523,          /* the peer exceeds the limits of control frames */
-    HPX_E_H2_PING_TIMEOUT = -5524,   /* no answer to a keep-alive ping */
+    /* conn: HTTP/2 (RFC 9113); REFUSED and RESET end one stream, the others the connection */
+    HPX_E_H2_PROTOCOL = -5500, /* peer broke the framing rules */
+    HPX_E_H2_FLOOD = -5501,    /* peer sent more than a limit allows: closed, ENHANCE_YOUR_CALM */
+    HPX_E_H2_REFUSED = -5502,  /* the peer did not process the request (REFUSED_STREAM, GOAWAY) */
+    HPX_E_H2_RESET = -5503,    /* the peer ended the stream with RST_STREAM */
+    HPX_E_H2_GOAWAY = -5504,   /* the peer ended the connection with an error code */
+
+    /* conn: HTTP requests (RFC 9110) */
+    HPX_E_CANCELLED = -5600,         /* hpx_http_cancel(), or the client or the engine went */
+    HPX_E_HTTP_TIMEOUT = -5601,      /* timeout_ns passed */
+    HPX_E_HTTP_FIRST_BYTE = -5602,   /* first_byte_timeout_ns passed */
+    HPX_E_HTTP_IDLE = -5603,         /* idle_timeout_ns passed */
+    HPX_E_HTTP_TRUNCATED = -5604,    /* the connection ended inside the response */
+    HPX_E_HTTP_BODY_TOO_BIG = -5605, /* above body, decoded or collect_bytes_max */
+    HPX_E_HTTP_ENCODING = -5606,     /* Content-Encoding: the body does not decode */
+    HPX_E_HTTP_VERSION = -5607,      /* the peer did not agree to the version that was asked for */
+    HPX_E_HTTP_REDIRECT = -5608,     /* Location missing, malformed, or too many of them */
 
     /* fatal */
     HPX_E_NO_MEMORY = -9000,
