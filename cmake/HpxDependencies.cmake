@@ -21,6 +21,7 @@ hpx_find(WOLFSSL wolfssl 5.5.4)
 hpx_find(LIBURING liburing 2.9)
 hpx_find(YYJSON yyjson 0.6)
 hpx_find(CARES libcares 1.18)
+hpx_find(ZLIB zlib 1.2)
 # A static wolfSSL needs the mathematics library after it.
 set_property(TARGET PkgConfig::WOLFSSL APPEND PROPERTY INTERFACE_LINK_LIBRARIES m)
 
@@ -45,7 +46,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64"
             "wolfSSL with --enable-intelasm, or accept it with -DHPX_ALLOW_SLOW_TLS=ON.")
 endif()
 
-set(HPX_DEPENDENCIES PkgConfig::WOLFSSL PkgConfig::LIBURING PkgConfig::CARES Threads::Threads)
+set(HPX_DEPENDENCIES PkgConfig::WOLFSSL PkgConfig::LIBURING PkgConfig::CARES PkgConfig::ZLIB
+                     Threads::Threads)
 
 # The static mimalloc only: the shared one replaces malloc() in the whole process.
 set(HPX_HAVE_MIMALLOC 0)

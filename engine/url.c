@@ -18,7 +18,7 @@
 #include "engine/error.h"
 #include "ring/assert.h"
 #include "ring/net.h"
-#include "ws/quote.h"
+#include "ring/quote.h"
 
 #define URL_NAME_BYTES_MAX  253u /* RFC 1035 2.3.4 */
 #define URL_LABEL_BYTES_MAX 63u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* quote.c - bytes made fit for an error's detail. */
-#include "ws/quote.h"
+#include "ring/quote.h"
 
 #include <string.h>
 
