@@ -384,8 +384,9 @@ static int on_stream_close(nghttp2_session *library, int32_t stream_id, uint32_t
     hpxi_h2 *h2 = user;
     const hpxi_h2_stream stream = hpxi_h2_handle_of(h2, stream_id);
     hpxi_h2_slot *slot = hpxi_h2_slot_of(h2, stream);
-    const bool is_unwritten = h2->unwritten_id == stream_id;
-    h2->unwritten_id = 0;
+    /* Requests are written in the order of their numbers. One above the last was dropped before: it
+     * was cancelled, overtaken by GOAWAY, or there was no memory. */
+    const bool is_unwritten = !h2->config.is_server && stream_id > h2->written_id;
     if (stream != HPXI_H2_NO_STREAM) { /* else: refused before it was ours */
         uint32_t *count = is_unwritten ? &h2->queued_count : &h2->live_count;
         HPX_ASSERT(*count != 0);
@@ -404,6 +405,8 @@ static void sent_request(hpxi_h2 *h2, const nghttp2_frame *frame)
 {
     hpxi_h2_slot *slot = hpxi_h2_slot_of(h2, hpxi_h2_handle_of(h2, frame->hd.stream_id));
     HPX_ASSERT(h2->queued_count != 0);
+    HPX_ASSERT(frame->hd.stream_id > h2->written_id);
+    h2->written_id = frame->hd.stream_id;
     h2->queued_count--;
     h2->live_count++;
     h2->opened_count++;
@@ -445,8 +448,10 @@ static void sent_goaway(hpxi_h2 *h2, const nghttp2_frame *frame)
         memcpy(h2->detail, frame->goaway.opaque_data, size);
         h2->detail[size] = '\0';
     }
-    const hpx_status status =
-        code == HPXI_H2_ENHANCE_YOUR_CALM ? HPX_E_H2_FLOOD : HPX_E_H2_PROTOCOL;
+    /* INTERNAL_ERROR is how nghttp2 says that it had no memory to compress a head. */
+    const hpx_status status = code == HPXI_H2_ENHANCE_YOUR_CALM ? HPX_E_H2_FLOOD
+                              : code == HPXI_H2_INTERNAL_ERROR  ? HPX_E_NO_MEMORY
+                                                                : HPX_E_H2_PROTOCOL;
     hpxi_h2_session_fail(h2, status, code, h2->detail);
     h2->is_goaway_due = false; /* this is it */
 }
@@ -476,19 +481,6 @@ static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, v
     return 0;
 }
 
-/* A request that was cancelled, or overtaken by GOAWAY, before it was written. Its end follows. */
-static int
-on_frame_not_send(nghttp2_session *library, const nghttp2_frame *frame, int error, void *user)
-{
-    (void)library;
-    (void)error;
-    hpxi_h2 *h2 = user;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        h2->unwritten_id = frame->hd.stream_id;
-    }
-    return 0;
-}
-
 void hpxi_h2_callbacks_set(nghttp2_session_callbacks *callbacks)
 {
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
@@ -498,6 +490,5 @@ void hpxi_h2_callbacks_set(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, hpxi_h2_body_send);
 }

@@ -128,7 +128,7 @@ struct hpxi_h2 {
     uint32_t used_count;   /* slots in use */
     uint32_t live_count;   /* streams that nghttp2 has open */
     uint32_t queued_count; /* requests submitted, not yet written */
-    int32_t unwritten_id;  /* a request just dropped by nghttp2 before it was written */
+    int32_t written_id;    /* client: the last request written */
     uint32_t failed_at;    /* next slot to end when the session has failed */
     uint32_t opened_count;
     uint64_t refund_bytes;     /* to give back to the connection when no callback runs */

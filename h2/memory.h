@@ -2,7 +2,7 @@
 /*
  * memory.h - one session's memory: counted, bounded, and with blocks kept for nghttp2.
  *
- * Role      nghttp2 allocates some twenty small blocks per request (stream, frames, field lists).
+ * Role      nghttp2 allocates half a dozen blocks per request (stream, frames, field lists).
  *           They come from the session's allocator through `library`, and are kept by size when
  *           nghttp2 gives them back, so that a steady state asks the allocator for nothing.
  * Threads   As the session: one.
