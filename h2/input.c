@@ -68,6 +68,7 @@ static input_frame_cost input_frame_cost_of(const hpxi_h2 *h2)
                    : INPUT_COST_RESET;
     case NGHTTP2_PRIORITY:
     case NGHTTP2_WINDOW_UPDATE:
+    case NGHTTP2_GOAWAY:
         return INPUT_COST_OVERHEAD;
     default:
         return INPUT_COST_NONE; /* counted afterwards, if nothing came of it */
@@ -109,6 +110,14 @@ static void input_header_complete(hpxi_h2 *h2)
     h2->frames_received++;
     h2->was_useful = false;
     input_charge(h2, input_frame_cost_of(h2));
+    if (input_frame_type(h2) == NGHTTP2_PUSH_PROMISE) {
+        /* Our first frame forbade it, and a request to push for came after that frame. */
+        hpxi_h2_session_fail(
+            h2,
+            HPX_E_H2_PROTOCOL,
+            HPXI_H2_PROTOCOL_ERROR,
+            "PUSH_PROMISE: push is disabled (RFC 9113 8.4)");
+    }
     if (input_frame_type(h2) != NGHTTP2_DATA) {
         hpxi_h2_ping_record_non_data(&h2->ping, h2->now_ns);
     }
