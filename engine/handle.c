@@ -378,7 +378,7 @@ void hpx_handle_release(hpx_handle *handle)
 
 /* The descriptor serves all streams of the port: before it may be slept on, none of them may have
  * anything to take. */
-static void stream_arm(hpx_port *port)
+void hpxi_port_arm(hpx_port *port)
 {
     hpxi_doorbell_drain(&port->core->doorbell);
     hpxi_doorbell_prepare(&port->core->doorbell);
@@ -389,6 +389,10 @@ static void stream_arm(hpx_port *port)
             return;
         }
     }
+    if (!hpxi_http_port_may_sleep(port)) {
+        hpxi_doorbell_cancel(&port->core->doorbell);
+        hpxi_doorbell_write(&port->core->doorbell);
+    }
 }
 
 int hpx_stream_next(hpx_stream *stream, hpx_event *event)
@@ -397,7 +401,7 @@ int hpx_stream_next(hpx_stream *stream, hpx_event *event)
     if (HPXI_LIKELY(got != 0) || !stream->port->fd_mode) {
         return got;
     }
-    stream_arm(stream->port);
+    hpxi_port_arm(stream->port);
     return hpxi_channel_next(stream->channel, event); /* what came in between */
 }
 

@@ -44,6 +44,10 @@ typedef struct hpxi_http_link hpxi_http_link; /* http_link.h */
 
 #define HPXI_HTTP_DECODE_BYTES (32u << 10)
 
+/* An id: generation, then slot. */
+#define HPXI_HTTP_SLOT_BITS 17u
+#define HPXI_HTTP_SLOT_MASK ((UINT64_C(1) << HPXI_HTTP_SLOT_BITS) - 1)
+
 _Static_assert(
     sizeof(hpxi_h1_field) == sizeof(hpx_http_header) &&
         offsetof(hpxi_h1_field, value) == offsetof(hpx_http_header, value),
@@ -65,7 +69,7 @@ typedef struct hpxi_http_marks {
     uint64_t granted_ns;
     uint64_t sent_ns;
     uint64_t first_byte_ns;
-    uint64_t moved_ns;   /* the last byte in either direction */
+    uint64_t moved_ns; /* the last byte in either direction */
 } hpxi_http_marks;
 
 struct hpxi_http_request {
@@ -73,7 +77,8 @@ struct hpxi_http_request {
     hpx_http_id id;
     uint32_t slot;
     hpxi_http_phase phase;
-    hpxi_buf packed; /* a hpxi_http_packed */
+    hpxi_buf packed;        /* a hpxi_http_packed and what is behind it, or */
+    hpxi_http_packed spare; /* when there was no memory for it: `user` is right */
     hpxi_pool_key *key;
     hpxi_pool_waiter waiter;
     hpxi_http_conn *conn; /* while it has one use of it */
@@ -89,8 +94,8 @@ struct hpxi_http_request {
 
     /* The response. */
     int32_t status;
-    bool h2_ended;        /* HTTP/2: the peer's message is complete */
-    bool redirecting;     /* a 3xx that is to be followed: its body is of no interest */
+    bool h2_ended;    /* HTTP/2: the peer's message is complete */
+    bool redirecting; /* a 3xx that is to be followed: its body is of no interest */
     bool decoding;
     bool decoder_made;
     hpxi_http_decoder decoder;
@@ -98,12 +103,12 @@ struct hpxi_http_request {
     hpxi_buf head;        /* headers and trailers that cannot be views (http_deliver.c) */
     uint32_t head_count;
     uint32_t trailer_count;
-    size_t trailers_at;   /* offset in `head` */
-    hpxi_buf body;        /* collected; or decoded, and not delivered yet */
-    hpxi_buf backlog;     /* as received, and not looked at yet */
+    size_t trailers_at; /* offset in `head` */
+    hpxi_buf body;      /* collected; or decoded, and not delivered yet */
+    hpxi_buf backlog;   /* as received, and not looked at yet */
     bool owes_headers;
-    bool paused;          /* by the app */
-    bool blocked;         /* the port's ring is full */
+    bool paused;  /* by the app */
+    bool blocked; /* the port's ring is full */
 
     /* The end. */
     hpx_http_outcome outcome;
@@ -116,6 +121,13 @@ struct hpxi_http_request {
     hpxi_http_request *next_settle;
     bool on_settle;
 };
+
+static inline hpxi_http_packed *hpxi_http_request_packed(hpxi_http_request *request)
+{
+    return hpxi_buf_size(&request->packed) == 0
+               ? &request->spare
+               : (hpxi_http_packed *)(void *)(request->packed.data + request->packed.head);
+}
 
 typedef enum hpxi_http_conn_state {
     HPXI_HTTP_DIALING,
@@ -151,7 +163,7 @@ struct hpxi_http_conn {
     hpxi_h2 *h2;
     hpxi_timer h2_timer;
 
-    hpx_http_info info; /* connection members only */
+    hpx_http_info info;   /* connection members only */
     hpxi_http_conn *next; /* the core's */
     hpxi_http_conn *prev;
     hpxi_http_conn *next_dirty; /* the shard's */
@@ -190,25 +202,27 @@ struct hpxi_http_core {
     hpx_http_client *client;      /* inline delivery, or NULL */
     hpxi_http_link *link;         /* port delivery, or NULL; a reference */
     hpxi_pool pool;
-    hpxi_timer expiry; /* of idle connections */
+    hpxi_timer expiry;         /* of idle connections */
     hpxi_http_request **slots; /* [requests_max]; made on first use, kept */
     uint32_t *free_slots;      /* inline: stack of slots not in use */
     uint32_t free_count;
-    uint64_t generation;       /* inline: of the next request */
-    hpx_http_header *headers;  /* scratch: [2 * headers_max], head and trailers */
-    uint8_t *decoded;          /* scratch: HPXI_HTTP_DECODE_BYTES */
-    hpxi_http_request *open;   /* all that are not FREE */
+    uint64_t generation;      /* inline: of the next request */
+    hpx_http_header *headers; /* scratch: [2 * headers_max], head and trailers */
+    uint8_t *decoded;         /* scratch: HPXI_HTTP_DECODE_BYTES */
+    hpxi_http_request *open;  /* all that are not FREE */
     uint32_t open_count;
-    uint32_t ending;           /* requests whose END is being delivered: 0 or 1 */
-    uint32_t blocked_count;    /* requests that the full ring holds back */
+    uint32_t ending;        /* requests whose END is being delivered: 0 or 1 */
+    uint32_t blocked_count; /* requests that the full ring holds back */
     hpxi_http_conn *conns;
     uint32_t conn_count;
+    bool down;     /* the shard is gone */
     bool released; /* the app let go: no more events; free when empty */
     bool on_settle;
     hpxi_http_core *next_settle;
     hpxi_http_core *next; /* the shard's */
     hpxi_http_core *prev;
-    hpxi_http_counters counters;
+    hpxi_http_counters *counters; /* its own, or the link's, which live longer */
+    hpxi_http_counters own_counters;
 };
 
 /* ---- http_core.c ----------------------------------------------------------------------------- */
@@ -217,15 +231,16 @@ struct hpxi_http_core {
 hpxi_http_core *hpxi_http_core_new(hpx_shard *shard, hpxi_http_settings *settings);
 void hpxi_http_core_free(hpxi_http_core *core); /* never started, or empty */
 void hpxi_http_core_start(hpxi_http_core *core);
+void hpxi_http_core_warm_up(hpxi_http_core *core, hpxi_http_packed *packed, uint32_t count);
 
 /* Cancel everything, silently if `released`; it frees itself when empty. */
 void hpxi_http_core_release(hpxi_http_core *core);
 
-/* Slot object, made on first use. NULL: no memory. */
-hpxi_http_request *hpxi_http_core_slot(hpxi_http_core *core, uint32_t slot);
-
-/* Pool numbers into the counters; called when they may have changed. */
-void hpxi_http_core_count(hpxi_http_core *core);
+/* Slots: taken by inline clients, or made by the port and adopted. NULL: no memory; no such one. */
+hpxi_http_request *hpxi_http_request_new(const hpx_allocator *allocator);
+void hpxi_http_core_adopt(hpxi_http_core *core, uint32_t slot, hpxi_http_request *request);
+hpxi_http_request *hpxi_http_core_take(hpxi_http_core *core);
+hpxi_http_request *hpxi_http_core_find(hpxi_http_core *core, hpx_http_id id);
 
 void hpxi_http_core_mark(hpxi_http_core *core); /* settle it */
 void hpxi_http_core_settle(hpxi_http_core *core);
@@ -236,6 +251,13 @@ void hpxi_http_core_give_back(hpxi_http_core *core, hpxi_http_request *request);
 /* FREE -> QUEUED, or at once SENDING. `request->packed` and id are set. */
 void hpxi_http_request_start(hpxi_http_request *request);
 
+/* The same when there was no memory for it: it has failed. `packed` is borrowed for the call. */
+void hpxi_http_request_start_failed(hpxi_http_request *request, hpxi_http_packed *packed);
+
+/* The app asks to go on: pull function, paused body. */
+void hpxi_http_request_resume(hpxi_http_request *request);
+void hpxi_http_request_pause(hpxi_http_request *request);
+
 /* End it, from any phase but FREE and ENDED: takes it off its connection, owes END. */
 void hpxi_http_request_fail(hpxi_http_request *request, const hpx_error *error);
 void hpxi_http_request_fail_processed(
@@ -244,6 +266,9 @@ void hpxi_http_request_fail_with(
     hpxi_http_request *request, hpx_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void hpxi_http_request_cancel(hpxi_http_request *request, const char *why);
+
+/* The request has ended, but not all of its body has been delivered. */
+bool hpxi_http_deliver_has_more(hpxi_http_request *request);
 
 /* The response is whole and the connection was given back: END, or the request that follows a
  * redirect. */
@@ -338,7 +363,8 @@ void hpxi_http_conn_resume_body(hpxi_http_conn *conn, hpxi_http_request *request
 void hpxi_http_conn_settle(hpxi_http_conn *conn);
 void hpxi_http_conn_mark_settle(hpxi_http_conn *conn);
 
-/* ---- http_h1.c, http_h2.c: what the connection asks of its protocol --------------------------- */
+/* ---- http_h1.c, http_h2.c: what the connection asks of its protocol ---------------------------
+ */
 
 void hpxi_http_h1_open(hpxi_http_conn *conn);
 void hpxi_http_h1_begin(hpxi_http_conn *conn, hpxi_http_request *request);

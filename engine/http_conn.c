@@ -98,20 +98,20 @@ void hpxi_http_conn_fail(hpxi_http_conn *conn, const hpx_error *error)
     }
     if (conn->state != HPXI_HTTP_OPEN) {
         conn->state = HPXI_HTTP_CLOSING;
-        hpxi_count(&conn->core->counters.connects_failed, 1);
+        hpxi_count(&conn->core->counters->connects_failed, 1);
         hpxi_pool_fail(pool, &conn->item);
         conn_drop(conn);
         return;
     }
     if (conn->item.users == 0 && conn->item.served) {
-        hpxi_count(&conn->core->counters.idle_died, 1);
+        hpxi_count(&conn->core->counters->idle_died, 1);
     }
     conn->state = HPXI_HTTP_CLOSING; /* no new bytes either way */
     if (conn->is_h2) {
         hpxi_http_h2_end(conn, error);
     } else {
-        hpxi_http_h1_end(conn, conn->tls != NULL ? conn->tls_ended : error->status == HPX_E_EOF,
-                         error);
+        hpxi_http_h1_end(
+            conn, conn->tls != NULL ? conn->tls_ended : error->status == HPX_E_EOF, error);
     }
     hpxi_pool_retire(pool, &conn->item); /* closes, unless the last user did already */
     HPX_ASSERT(conn->item.state == HPXI_POOL_CLOSING);
@@ -161,8 +161,7 @@ static void conn_open(hpxi_http_conn *conn)
     conn->state = HPXI_HTTP_OPEN;
     if (!conn->is_h2) {
         hpxi_http_h1_open(conn);
-        hpxi_pool_ready(
-            &core->pool, &conn->item, HPXI_POOL_UNIQUE, 1, core->shard->owner.now_ns);
+        hpxi_pool_ready(&core->pool, &conn->item, HPXI_POOL_UNIQUE, 1, core->shard->owner.now_ns);
         return;
     }
     if (!hpxi_http_h2_open(conn)) {
@@ -171,8 +170,7 @@ static void conn_open(hpxi_http_conn *conn)
         return;
     }
     const uint32_t room = hpxi_h2_can_open(conn->h2);
-    hpxi_pool_ready(
-        &core->pool, &conn->item, HPXI_POOL_SHARED, room, core->shard->owner.now_ns);
+    hpxi_pool_ready(&core->pool, &conn->item, HPXI_POOL_SHARED, room, core->shard->owner.now_ns);
     hpxi_http_conn_mark(conn);
 }
 
@@ -429,7 +427,7 @@ static hpxi_pool_item *conn_connect(hpxi_pool *pool, hpxi_pool_key *key)
     if (conn == NULL) {
         return NULL;
     }
-    hpxi_count(&core->counters.connects, 1);
+    hpxi_count(&core->counters->connects, 1);
     conn->core = core;
     conn->state = HPXI_HTTP_DIALING;
     conn->stage_ns = shard->owner.now_ns;

@@ -16,14 +16,9 @@
 #include "engine/http.h"
 #include "engine/http_link.h"
 
-static const hpxi_http_packed *deliver_packed(const hpxi_http_request *request)
+static bool deliver_collects(hpxi_http_request *request)
 {
-    return (const hpxi_http_packed *)(const void *)(request->packed.data + request->packed.head);
-}
-
-static bool deliver_collects(const hpxi_http_request *request)
-{
-    return (deliver_packed(request)->flags & HPXI_HTTP_PACK_COLLECT) != 0;
+    return (hpxi_http_request_packed(request)->flags & HPXI_HTTP_PACK_COLLECT) != 0;
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */
@@ -50,7 +45,7 @@ static bool deliver_event(hpxi_http_request *request, hpx_http_event *event)
 {
     hpxi_http_core *core = request->core;
     event->id = request->id;
-    event->user = deliver_packed(request)->user;
+    event->user = hpxi_http_request_packed(request)->user;
     event->time_ns = core->shard->owner.now_ns;
     if (core->released) {
         return true;
@@ -116,8 +111,7 @@ static bool deliver_kept_headers(hpxi_http_request *request)
 /* ---- Failing --------------------------------------------------------------------------------- */
 
 /* Also after a whole response was received, and only now looked at. */
-static void
-deliver_fail(hpxi_http_request *request, hpx_status status, const char *detail)
+static void deliver_fail(hpxi_http_request *request, hpx_status status, const char *detail)
 {
     if (request->phase != HPXI_HTTP_ENDED) {
         hpxi_http_request_fail_with(request, status, "%s", detail);
@@ -139,10 +133,9 @@ static bool deliver_is_over(const hpxi_http_request *request)
 
 static void deliver_collect(hpxi_http_request *request, hpx_span bytes)
 {
-    const uint64_t max = deliver_packed(request)->collect_bytes_max;
+    const uint64_t max = hpxi_http_request_packed(request)->collect_bytes_max;
     if (bytes.size > max - hpxi_buf_size(&request->body)) {
-        deliver_fail(
-            request, HPX_E_HTTP_BODY_TOO_BIG, "the body is above collect_bytes_max");
+        deliver_fail(request, HPX_E_HTTP_BODY_TOO_BIG, "the body is above collect_bytes_max");
     } else if (!hpxi_buf_append(&request->body, bytes.data, bytes.size)) {
         deliver_fail(request, HPX_E_NO_MEMORY, "no memory for the body");
     }
@@ -179,8 +172,7 @@ static void deliver_ready(hpxi_http_request *request, const uint8_t *data, size_
         return;
     }
     deliver_pieces(request, &data, &size);
-    if (size != 0 && !deliver_is_over(request) &&
-        !hpxi_buf_append(&request->body, data, size)) {
+    if (size != 0 && !deliver_is_over(request) && !hpxi_buf_append(&request->body, data, size)) {
         deliver_fail(request, HPX_E_NO_MEMORY, "no memory for the body");
     }
 }
@@ -254,14 +246,14 @@ size_t hpxi_http_deliver_body(hpxi_http_request *request, hpx_span bytes)
 
 /* ---- Head and end ---------------------------------------------------------------------------- */
 
-static bool deliver_start_decoder(
-    hpxi_http_request *request, const hpx_http_header *headers, uint32_t count)
+static bool
+deliver_start_decoder(hpxi_http_request *request, const hpx_http_header *headers, uint32_t count)
 {
-    if ((deliver_packed(request)->flags & HPXI_HTTP_PACK_DECODE) == 0) {
+    if ((hpxi_http_request_packed(request)->flags & HPXI_HTTP_PACK_DECODE) == 0) {
         return true;
     }
-    const hpxi_h1_field *field = hpxi_h1_field_find(
-        (const hpxi_h1_field *)(const void *)headers, count, "content-encoding");
+    const hpxi_h1_field *field =
+        hpxi_h1_field_find((const hpxi_h1_field *)(const void *)headers, count, "content-encoding");
     const hpxi_http_coding coding =
         field == NULL ? HPXI_HTTP_IDENTITY : hpxi_http_coding_of(field->value);
     if (coding != HPXI_HTTP_GZIP && coding != HPXI_HTTP_DEFLATE) {
@@ -388,8 +380,7 @@ static void deliver_held(hpxi_http_request *request)
     }
 }
 
-/* Bytes of a whole response that the app has paused before. */
-static bool deliver_has_more(const hpxi_http_request *request)
+bool hpxi_http_deliver_has_more(hpxi_http_request *request)
 {
     if (deliver_collects(request)) {
         return false;
@@ -414,10 +405,11 @@ bool hpxi_http_deliver_owed(hpxi_http_request *request)
         return false;
     }
     if (!deliver_is_over(request)) {
-        if (deliver_has_more(request)) {
+        if (hpxi_http_deliver_has_more(request) && !request->core->released) {
             return false; /* END waits behind the body */
         }
-        if (request->decoding && !hpxi_http_decoder_is_complete(&request->decoder)) {
+        if (request->decoding && !request->core->released &&
+            !hpxi_http_decoder_is_complete(&request->decoder)) {
             deliver_fail(request, HPX_E_HTTP_TRUNCATED, "the compressed body ends in the middle");
         }
     }

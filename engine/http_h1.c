@@ -17,12 +17,7 @@
 /* The body is appended while less than this is waiting to be sent. */
 #define H1_QUEUE_BYTES (256u << 10)
 /* One call of a pull function. */
-#define H1_PULL_BYTES  (16u << 10)
-
-static hpxi_http_packed *h1_packed(const hpxi_http_request *request)
-{
-    return (hpxi_http_packed *)(void *)(request->packed.data + request->packed.head);
-}
+#define H1_PULL_BYTES (16u << 10)
 
 void hpxi_http_h1_open(hpxi_http_conn *conn)
 {
@@ -32,8 +27,7 @@ void hpxi_http_h1_open(hpxi_http_conn *conn)
     limits.trailer_bytes_max = config->header_bytes_max;
     limits.fields_max = config->headers_max;
     limits.interim_max = config->interim_max;
-    hpxi_h1_reader_init(
-        &conn->reader, HPXI_H1_ROLE_CLIENT, &limits, conn->core->shard->allocator);
+    hpxi_h1_reader_init(&conn->reader, HPXI_H1_ROLE_CLIENT, &limits, conn->core->shard->allocator);
     conn->reader_made = true;
 }
 
@@ -76,7 +70,7 @@ static void h1_body_complete(hpxi_http_conn *conn)
 static bool h1_append_span(hpxi_http_conn *conn)
 {
     hpxi_http_request *request = conn->exchange;
-    const hpx_span body = hpxi_http_packed_body(h1_packed(request));
+    const hpx_span body = hpxi_http_packed_body(hpxi_http_request_packed(request));
     const size_t queued = hpxi_http_conn_queued(conn);
     const size_t left = body.size - (size_t)request->body_sent;
     const size_t room = queued < H1_QUEUE_BYTES ? H1_QUEUE_BYTES - queued : 0;
@@ -105,7 +99,7 @@ static void h1_pull_failed(hpxi_http_conn *conn, hpx_status status, const char *
 static void h1_pull_end(hpxi_http_conn *conn)
 {
     hpxi_http_request *request = conn->exchange;
-    const hpxi_http_packed *packed = h1_packed(request);
+    const hpxi_http_packed *packed = hpxi_http_request_packed(request);
     if (!h1_is_chunked(packed)) {
         if (request->body_sent != packed->pull_bytes) {
             h1_pull_failed(conn, HPX_E_INVALID, "the body is shorter than body_bytes");
@@ -122,7 +116,7 @@ static void h1_pull_end(hpxi_http_conn *conn)
 static bool h1_pull_piece(hpxi_http_conn *conn)
 {
     hpxi_http_request *request = conn->exchange;
-    const hpxi_http_packed *packed = h1_packed(request);
+    const hpxi_http_packed *packed = hpxi_http_request_packed(request);
     uint8_t piece[H1_PULL_BYTES];
     size_t room = sizeof(piece);
     const bool chunked = h1_is_chunked(packed);
@@ -166,7 +160,7 @@ void hpxi_http_h1_flush(hpxi_http_conn *conn)
     if (conn->exchange == NULL || conn->body_queued) {
         return;
     }
-    if (h1_packed(conn->exchange)->pull == NULL) {
+    if (hpxi_http_request_packed(conn->exchange)->pull == NULL) {
         if (!h1_append_span(conn)) {
             h1_pull_failed(conn, HPX_E_NO_MEMORY, "no memory for the body");
         }
@@ -183,7 +177,7 @@ void hpxi_http_h1_flush(hpxi_http_conn *conn)
 void hpxi_http_h1_begin(hpxi_http_conn *conn, hpxi_http_request *request)
 {
     HPX_ASSERT(conn->exchange == NULL);
-    const hpxi_http_packed *packed = h1_packed(request);
+    const hpxi_http_packed *packed = hpxi_http_request_packed(request);
     conn->exchange = request;
     conn->exchange_from = hpxi_sock_sent(conn->sock) + hpxi_sock_queued(conn->sock);
     conn->body_queued = false;
@@ -258,7 +252,7 @@ static void h1_event(hpxi_http_conn *conn, const hpxi_h1_event *event, bool inpu
 static void h1_malformed(hpxi_http_conn *conn)
 {
     hpx_error error = conn->reader.error;
-    error.stage = HPX_STAGE_NONE; /* the request's */
+    error.stage = HPX_STAGE_NONE;                   /* the request's */
     hpxi_http_request_fail(conn->exchange, &error); /* gives the connection up */
 }
 
@@ -315,7 +309,7 @@ static void h1_lost(hpxi_http_conn *conn, const hpx_error *error)
         told.stage = hpxi_http_request_stage(request);
         (void)hpxi_http_h1_give_up(conn, request);
         request->conn = NULL;
-        hpxi_http_request_retry(request, &core->counters.retries_idle_closed, &told);
+        hpxi_http_request_retry(request, &core->counters->retries_idle_closed, &told);
         return;
     }
     if (request->status != 0 && (error->status == HPX_E_EOF || conn->reader.error.status != 0)) {

@@ -19,11 +19,6 @@
 #define CONN_OF_TIMER(timer)                                                                       \
     ((hpxi_http_conn *)(void *)((char *)(timer)-offsetof(hpxi_http_conn, h2_timer)))
 
-static hpxi_http_packed *h2_packed(const hpxi_http_request *request)
-{
-    return (hpxi_http_packed *)(void *)(request->packed.data + request->packed.head);
-}
-
 static uint64_t h2_now(const hpxi_http_conn *conn)
 {
     return conn->core->shard->owner.now_ns;
@@ -71,7 +66,7 @@ static void h2_sync(hpxi_http_conn *conn)
 static ptrdiff_t h2_pull(void *ctx, uint8_t *to, size_t room, bool *is_last)
 {
     hpxi_http_request *request = ctx;
-    const hpxi_http_packed *packed = h2_packed(request);
+    const hpxi_http_packed *packed = hpxi_http_request_packed(request);
     size_t got = 0;
     if (packed->pull == NULL) {
         const hpx_span body = hpxi_http_packed_body(packed);
@@ -117,14 +112,14 @@ static uint32_t h2_fields(
     for (uint32_t i = 0; i < count; i++) {
         const bool secret = hpxi_h1_span_is(from[i].name, "authorization") ||
                             hpxi_h1_span_is(from[i].name, "cookie");
-        fields[i] = (hpxi_h2_field){
-            .name = from[i].name, .value = from[i].value, .is_sensitive = secret};
+        fields[i] =
+            (hpxi_h2_field){.name = from[i].name, .value = from[i].value, .is_sensitive = secret};
     }
     const uint64_t bytes = packed->pull != NULL ? packed->pull_bytes : packed->body_bytes;
     if (has_body && bytes != HPX_HTTP_SIZE_UNKNOWN) {
         (void)snprintf(length, 24, "%llu", (unsigned long long)bytes);
-        fields[count++] = (hpxi_h2_field){
-            .name = hpx_span_of("content-length"), .value = hpx_span_of(length)};
+        fields[count++] =
+            (hpxi_h2_field){.name = hpx_span_of("content-length"), .value = hpx_span_of(length)};
     }
     return count;
 }
@@ -143,7 +138,7 @@ static void h2_back_to_queue(hpxi_http_conn *conn, hpxi_http_request *request)
 
 void hpxi_http_h2_begin(hpxi_http_conn *conn, hpxi_http_request *request)
 {
-    hpxi_http_packed *packed = h2_packed(request);
+    hpxi_http_packed *packed = hpxi_http_request_packed(request);
     const bool has_body = packed->pull != NULL || packed->body_bytes != 0;
     hpxi_h2_field fields[HPXI_HTTP_HEADERS_MAX + 1];
     char length[24];
@@ -238,7 +233,7 @@ static void h2_closed(hpxi_http_conn *conn, const hpxi_h2_event *event)
     }
     if (event->closed.processed == HPXI_H2_PROCESSED_NO && request->status == 0) {
         const bool refused = event->closed.code == HPXI_H2_REFUSED_STREAM && !conn->h2_goaway;
-        hpxi_http_counters *counters = &core->counters;
+        hpxi_http_counters *counters = core->counters;
         hpxi_http_request_retry(
             request, refused ? &counters->retries_refused : &counters->retries_goaway, &error);
         return;
@@ -318,8 +313,8 @@ static void h2_events(hpxi_http_conn *conn, const uint8_t *data, size_t size)
     hpx_status status = 1;
     while (status == 1 && conn->state == HPXI_HTTP_OPEN) {
         hpxi_h2_event event;
-        status = hpxi_h2_next(
-            conn->h2, &data, &size, hpxi_http_conn_out(conn), h2_now(conn), &event);
+        status =
+            hpxi_h2_next(conn->h2, &data, &size, hpxi_http_conn_out(conn), h2_now(conn), &event);
         if (status == 1) {
             h2_event(conn, &event);
         }

@@ -33,6 +33,7 @@ hpx_status hpxi_http_link_new(
         return HPX_E_NO_MEMORY;
     }
     link->shard.core->link = link;
+    link->shard.core->counters = &link->counters;
     hpxi_port_core_retain(port);
     link->port_core = port;
     atomic_store_explicit(&link->shared.refs, 2, memory_order_relaxed);
@@ -44,8 +45,7 @@ hpx_status hpxi_http_link_new(
 static void link_drain(hpxi_http_link *link)
 {
     for (hpxi_record *record; (record = hpxi_spsc_peek(&link->commands)) != NULL;) {
-        if (record->type == HPXI_HTTP_COMMAND_REQUEST ||
-            record->type == HPXI_HTTP_COMMAND_BLOCK) {
+        if (record->type == HPXI_HTTP_COMMAND_REQUEST || record->type == HPXI_HTTP_COMMAND_BLOCK) {
             hpxi_http_command_request command;
             memcpy(&command, record->payload, sizeof(command));
             hpxi_free(link->allocator, command.slot, sizeof(*command.slot));
@@ -59,7 +59,7 @@ static void link_drain(hpxi_http_link *link)
                 hpxi_http_packed_drop(packed);
             }
         } else if (record->type == HPXI_HTTP_COMMAND_WARM_UP) {
-            hpxi_http_packed_drop((void *)(record->payload + 2 * sizeof(uint64_t)));
+            hpxi_http_packed_drop((void *)(record->payload + sizeof(hpxi_http_command_warm_up)));
         }
         hpxi_spsc_release(&link->commands);
     }
@@ -109,7 +109,7 @@ static void link_request(hpxi_http_link *link, const hpxi_record *record)
     hpxi_http_core *core = link->shard.core;
     hpxi_http_command_request command;
     memcpy(&command, record->payload, sizeof(command));
-    const uint32_t slot = (uint32_t)(record->tag & 0xFFFF);
+    const uint32_t slot = (uint32_t)(record->tag & HPXI_HTTP_SLOT_MASK);
     if (command.slot != NULL) {
         hpxi_http_core_adopt(core, slot, command.slot);
     }
@@ -136,14 +136,13 @@ static void link_request(hpxi_http_link *link, const hpxi_record *record)
 
 static void link_warm_up(hpxi_http_link *link, const hpxi_record *record)
 {
-    uint64_t count;
-    memcpy(&count, record->payload, sizeof(count));
-    void *packed = (uint8_t *)(uintptr_t)record->payload + 2 * sizeof(uint64_t);
-    hpxi_http_core_warm_up(link->shard.core, packed, (uint32_t)count);
+    hpxi_http_command_warm_up command;
+    memcpy(&command, record->payload, sizeof(command));
+    void *packed = (uint8_t *)(uintptr_t)record->payload + sizeof(command);
+    hpxi_http_core_warm_up(link->shard.core, packed, (uint32_t)command.count);
 }
 
-/* False: it was the last one. */
-static bool link_command(hpxi_http_link *link, const hpxi_record *record)
+static void link_command(hpxi_http_link *link, const hpxi_record *record)
 {
     hpxi_http_core *core = link->shard.core;
     hpxi_http_request *request = NULL;
@@ -151,36 +150,36 @@ static bool link_command(hpxi_http_link *link, const hpxi_record *record)
     case HPXI_HTTP_COMMAND_REQUEST:
     case HPXI_HTTP_COMMAND_BLOCK:
         link_request(link, record);
-        return true;
+        return;
     case HPXI_HTTP_COMMAND_CANCEL:
+        request = hpxi_http_core_find(core, record->tag);
+        if (request != NULL) {
+            hpxi_http_request_cancel(request, "cancelled by the application");
+        }
+        return;
     case HPXI_HTTP_COMMAND_RESUME:
         request = hpxi_http_core_find(core, record->tag);
-        if (request != NULL && record->type == HPXI_HTTP_COMMAND_CANCEL) {
-            hpxi_http_request_cancel(request, "cancelled by the application");
-        } else if (request != NULL) {
+        if (request != NULL) {
             hpxi_http_request_resume(request);
         }
-        return true;
-    case HPXI_HTTP_COMMAND_WARM_UP:
-        link_warm_up(link, record);
-        return true;
+        return;
     default:
-        HPX_ASSERT(record->type == HPXI_HTTP_COMMAND_CLOSE);
-        return false;
+        HPX_ASSERT(record->type == HPXI_HTTP_COMMAND_WARM_UP);
+        link_warm_up(link, record);
+        return;
     }
 }
 
 uint32_t hpxi_http_link_commands(hpxi_http_link *link, uint32_t budget)
 {
+    if (link->shard.core->released) {
+        return 0; /* freed with the link */
+    }
     uint32_t count = 0;
-    for (hpxi_record *record; count < budget && !link->shard.core->released &&
-                              (record = hpxi_spsc_peek(&link->commands)) != NULL;
+    for (hpxi_record *record; count < budget && (record = hpxi_spsc_peek(&link->commands)) != NULL;
          count++) {
-        const bool more = link_command(link, record);
+        link_command(link, record);
         hpxi_spsc_release(&link->commands);
-        if (!more) {
-            hpxi_http_core_release(link->shard.core);
-        }
     }
     return count;
 }
@@ -197,8 +196,7 @@ static size_t link_headers_bytes(const hpx_http_header *headers, uint32_t count)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bytes +=
-            sizeof(hpxi_http_packed_header) + headers[i].name.size + headers[i].value.size;
+        bytes += sizeof(hpxi_http_packed_header) + headers[i].name.size + headers[i].value.size;
     }
     return bytes;
 }
@@ -289,8 +287,7 @@ bool hpxi_http_link_has_room(hpxi_http_link *link)
 {
     /* Partner: the exchange in http_port.c; see the head of http_link.h. */
     (void)atomic_exchange_explicit(&link->shared.want_room, 1, memory_order_acq_rel);
-    const uint64_t head =
-        atomic_load_explicit(&link->events.consumer.head, memory_order_acquire);
+    const uint64_t head = atomic_load_explicit(&link->events.consumer.head, memory_order_acquire);
     const uint64_t used = link->events.producer.tail_claimed - head;
     return link->events.mask + 1 - used > (link->events.mask + 1) / 2;
 }
@@ -308,8 +305,7 @@ void hpxi_http_link_publish(hpxi_http_link *link)
 
 /* ---- Events in ------------------------------------------------------------------------------- */
 
-static const uint8_t *
-link_get_headers(const uint8_t *at, hpx_http_header *headers, uint32_t count)
+static const uint8_t *link_get_headers(const uint8_t *at, hpx_http_header *headers, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         hpxi_http_packed_header sizes;
@@ -317,8 +313,7 @@ link_get_headers(const uint8_t *at, hpx_http_header *headers, uint32_t count)
         at += sizeof(sizes);
         if (headers != NULL) {
             headers[i].name = (hpx_span){.data = at, .size = sizes.name_bytes};
-            headers[i].value =
-                (hpx_span){.data = at + sizes.name_bytes, .size = sizes.value_bytes};
+            headers[i].value = (hpx_span){.data = at + sizes.name_bytes, .size = sizes.value_bytes};
         }
         at += (size_t)sizes.name_bytes + sizes.value_bytes;
     }

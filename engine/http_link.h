@@ -28,8 +28,7 @@ enum {
     HPXI_HTTP_COMMAND_BLOCK = 2,   /* hpxi_http_command_request + hpxi_http_block */
     HPXI_HTTP_COMMAND_CANCEL = 3,
     HPXI_HTTP_COMMAND_RESUME = 4,
-    HPXI_HTTP_COMMAND_WARM_UP = 5, /* uint64_t count + packed */
-    HPXI_HTTP_COMMAND_CLOSE = 6,   /* the last one */
+    HPXI_HTTP_COMMAND_WARM_UP = 5, /* hpxi_http_command_warm_up + packed */
 };
 
 /* Events; END_BLOCK has a hpxi_http_block for its body. */
@@ -44,6 +43,11 @@ typedef struct hpxi_http_command_request {
     hpxi_http_request *slot; /* made by the port when the slot is first used; else NULL */
     uint64_t unused;
 } hpxi_http_command_request;
+
+typedef struct hpxi_http_command_warm_up {
+    uint64_t count;
+    uint64_t unused;
+} hpxi_http_command_warm_up;
 
 /* Bytes in a block of their own; whoever takes the record frees it. */
 typedef struct hpxi_http_block {
@@ -76,11 +80,13 @@ struct hpxi_http_link {
     struct {
         alignas(HPXI_ISOLATE) _Atomic uint32_t refs;
         _Atomic uint32_t want_room; /* the shard has events that found no room */
+        _Atomic uint32_t closed;    /* the client was released */
         _Atomic uint32_t down;      /* the shard is gone: no event follows those in the ring */
     } shared;
 
     hpxi_spsc commands;
     hpxi_spsc events;
+    hpxi_http_counters counters;
 
     struct {
         hpxi_http_core *core;
@@ -92,7 +98,6 @@ struct hpxi_http_link {
         alignas(HPXI_ISOLATE) uint32_t open; /* requests sent and not ended */
         bool *made;                          /* [requests_max]: the slot exists on the shard */
         uint32_t requests_max;
-        uint64_t released_bytes;             /* since want_room was last looked at */
     } port;
 };
 

@@ -184,7 +184,9 @@ static hpx_status pack_tls(
 }
 
 static void pack_origin(
-    pack_input *input, const hpx_http_request *request, char identity[HPXI_HTTP_IDENTITY_BYTES_MAX + 1])
+    pack_input *input,
+    const hpx_http_request *request,
+    char identity[HPXI_HTTP_IDENTITY_BYTES_MAX + 1])
 {
     const bool is_tls = input->url.is_tls;
     const char *name = request->tls_server_name;
@@ -350,14 +352,21 @@ void hpxi_http_packed_drop(hpxi_http_packed *packed)
 
 /* ---- Views ----------------------------------------------------------------------------------- */
 
+/* What is behind the struct. */
+static const uint8_t *packed_data(const hpxi_http_packed *packed)
+{
+    return (const uint8_t *)(packed + 1);
+}
+
 hpx_span hpxi_http_packed_key(const hpxi_http_packed *packed)
 {
-    return (hpx_span){.data = packed->data, .size = packed->key_bytes};
+    return (hpx_span){.data = packed_data(packed), .size = packed->key_bytes};
 }
 
 hpx_span hpxi_http_packed_method(const hpxi_http_packed *packed)
 {
-    return (hpx_span){.data = packed->data + packed->key_bytes, .size = packed->method_bytes};
+    return (hpx_span){
+        .data = packed_data(packed) + packed->key_bytes, .size = packed->method_bytes};
 }
 
 hpx_span hpxi_http_packed_authority(const hpxi_http_packed *packed)
@@ -381,7 +390,7 @@ static size_t packed_headers_at(const hpxi_http_packed *packed)
 hpx_span hpxi_http_packed_body(const hpxi_http_packed *packed)
 {
     return (hpx_span){
-        .data = packed->data + packed_headers_at(packed) + packed->header_bytes,
+        .data = packed_data(packed) + packed_headers_at(packed) + packed->header_bytes,
         .size = (size_t)packed->body_bytes};
 }
 
@@ -389,7 +398,7 @@ void hpxi_http_packed_headers(
     const hpxi_http_packed *packed, hpxi_h1_field fields[HPXI_HTTP_HEADERS_MAX])
 {
     HPX_ASSERT(packed->header_count <= HPXI_HTTP_HEADERS_MAX);
-    const uint8_t *at = packed->data + packed_headers_at(packed);
+    const uint8_t *at = packed_data(packed) + packed_headers_at(packed);
     for (uint32_t i = 0; i < packed->header_count; i++) {
         hpxi_http_packed_header header;
         memcpy(&header, at, sizeof(header));
@@ -407,7 +416,7 @@ void hpxi_http_packed_lower(hpxi_http_packed *packed)
         return;
     }
     packed->flags |= HPXI_HTTP_PACK_LOWERED;
-    uint8_t *at = packed->data + packed_headers_at(packed);
+    uint8_t *at = (uint8_t *)(packed + 1) + packed_headers_at(packed);
     for (uint32_t i = 0; i < packed->header_count; i++) {
         hpxi_http_packed_header header;
         memcpy(&header, at, sizeof(header));

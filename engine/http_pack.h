@@ -109,7 +109,6 @@ typedef struct hpxi_http_packed {
     uint64_t first_byte_timeout_ns;
     uint64_t idle_timeout_ns;
     bool is_tls;
-    uint8_t data[];
 } hpxi_http_packed;
 
 typedef struct hpxi_http_packed_header {

@@ -20,11 +20,6 @@
 /* Buffers above this are given back after a request: one large body does not hold memory. */
 #define REQUEST_KEEP_BYTES (256u << 10)
 
-static hpxi_http_packed *request_packed(const hpxi_http_request *request)
-{
-    return (hpxi_http_packed *)(void *)(request->packed.data + request->packed.head);
-}
-
 static uint64_t request_now(const hpxi_http_request *request)
 {
     return request->core->shard->owner.now_ns;
@@ -89,7 +84,7 @@ static void request_on_deadline(hpxi_timer *timer, uint64_t now_ns)
 /* Nothing moved for long enough? Bytes that moved since the timer was set push it on. */
 static void request_check_idle(hpxi_http_request *request, uint64_t now_ns)
 {
-    const uint64_t limit = request_packed(request)->idle_timeout_ns;
+    const uint64_t limit = hpxi_http_request_packed(request)->idle_timeout_ns;
     if (limit == HPX_NEVER) {
         return;
     }
@@ -108,9 +103,7 @@ static void request_on_stage(hpxi_timer *timer, uint64_t now_ns)
     switch (request->phase) {
     case HPXI_HTTP_QUEUED:
         request_timed_out(
-            request,
-            HPX_E_CONNECT_TIMEOUT,
-            "no connection could be had within connect_timeout_ns");
+            request, HPX_E_CONNECT_TIMEOUT, "no connection could be had within connect_timeout_ns");
         return;
     case HPXI_HTTP_WAITING:
         request_timed_out(
@@ -129,7 +122,8 @@ static void request_on_stage(hpxi_timer *timer, uint64_t now_ns)
     HPX_ASSERT(false);
 }
 
-/* ---- The way ---------------------------------------------------------------------------------- */
+/* ---- The way ----------------------------------------------------------------------------------
+ */
 
 /* What a response leaves in the slot: gone, for the next attempt. */
 static void request_renew(hpxi_http_request *request)
@@ -154,7 +148,7 @@ static void request_renew(hpxi_http_request *request)
 void hpxi_http_request_again(hpxi_http_request *request)
 {
     hpxi_http_core *core = request->core;
-    const hpxi_http_packed *packed = request_packed(request);
+    const hpxi_http_packed *packed = hpxi_http_request_packed(request);
     request_renew(request);
     request->phase = HPXI_HTTP_QUEUED;
     request->marks = (hpxi_http_marks){
@@ -173,16 +167,16 @@ void hpxi_http_request_again(hpxi_http_request *request)
     }
     hpxi_pool_item *item = hpxi_pool_checkout(&core->pool, request->key, &request->waiter);
     if (item != NULL) {
-        hpxi_count(&core->counters.reused, 1);
+        hpxi_count(&core->counters->reused, 1);
         hpxi_http_pool_ops.grant(&request->waiter, item);
         return;
     }
-    hpxi_count(&core->counters.waited, 1);
-    request_set(
-        request, &request->stage, request->marks.attempt_ns, packed->connect_timeout_ns);
+    hpxi_count(&core->counters->waited, 1);
+    request_set(request, &request->stage, request->marks.attempt_ns, packed->connect_timeout_ns);
 }
 
-void hpxi_http_request_start(hpxi_http_request *request)
+/* FREE -> open. */
+static void request_open(hpxi_http_request *request)
 {
     hpxi_http_core *core = request->core;
     HPX_ASSERT(request->phase == HPXI_HTTP_FREE);
@@ -195,16 +189,54 @@ void hpxi_http_request_start(hpxi_http_request *request)
     }
     core->open = request;
     core->open_count++;
-    hpxi_count(&core->counters.requests, 1);
+    hpxi_count(&core->counters->requests, 1);
     request->pulled = false;
     request->paused = false;
     request->blocked = false;
     request->error = (hpx_error){0};
     request->info = (hpx_http_info){.shard = core->shard->index, .attempts = 1};
     request->marks = (hpxi_http_marks){.began_ns = request_now(request)};
+}
+
+void hpxi_http_request_start(hpxi_http_request *request)
+{
+    request_open(request);
     request_set(
-        request, &request->deadline, request->marks.began_ns, request_packed(request)->timeout_ns);
+        request,
+        &request->deadline,
+        request->marks.began_ns,
+        hpxi_http_request_packed(request)->timeout_ns);
     hpxi_http_request_again(request);
+    if (request->core->shard->owner.phase != HPXI_SHARD_RUNNING) {
+        hpxi_http_request_cancel(request, "the engine stops");
+    }
+}
+
+void hpxi_http_request_start_failed(hpxi_http_request *request, hpxi_http_packed *packed)
+{
+    request->spare = (hpxi_http_packed){.user = packed->user, .timeout_ns = HPX_NEVER};
+    hpxi_http_packed_drop(packed);
+    request_open(request);
+    request->phase = HPXI_HTTP_QUEUED;
+    hpxi_http_request_fail_with(request, HPX_E_NO_MEMORY, "no memory for the request");
+}
+
+void hpxi_http_request_resume(hpxi_http_request *request)
+{
+    if (request->pull_starved && request->conn != NULL) {
+        hpxi_http_conn_resume_body(request->conn, request);
+    }
+    request->pull_starved = false;
+    if (request->paused) {
+        request->paused = false;
+        hpxi_http_request_moved(request);
+        hpxi_http_request_mark(request);
+    }
+}
+
+void hpxi_http_request_pause(hpxi_http_request *request)
+{
+    request->paused = true;
 }
 
 void hpxi_http_request_granted(hpxi_http_request *request, hpxi_http_conn *conn)
@@ -230,7 +262,7 @@ void hpxi_http_request_granted(hpxi_http_request *request, hpxi_http_conn *conn)
     const uint64_t waited = now - request->marks.attempt_ns;
     const uint64_t making = info->resolve_ns + info->connect_ns + info->tls_ns;
     info->queue_ns = waited > making ? waited - making : 0;
-    request_set(request, &request->stage, now, request_packed(request)->idle_timeout_ns);
+    request_set(request, &request->stage, now, hpxi_http_request_packed(request)->idle_timeout_ns);
 }
 
 void hpxi_http_request_sent(hpxi_http_request *request)
@@ -245,7 +277,7 @@ void hpxi_http_request_sent(hpxi_http_request *request)
         request,
         &request->stage,
         request->marks.sent_ns,
-        request_packed(request)->first_byte_timeout_ns);
+        hpxi_http_request_packed(request)->first_byte_timeout_ns);
 }
 
 void hpxi_http_request_first_byte(hpxi_http_request *request)
@@ -261,10 +293,11 @@ void hpxi_http_request_first_byte(hpxi_http_request *request)
         request,
         &request->stage,
         request->marks.first_byte_ns,
-        request_packed(request)->idle_timeout_ns);
+        hpxi_http_request_packed(request)->idle_timeout_ns);
 }
 
-/* ---- The end ---------------------------------------------------------------------------------- */
+/* ---- The end ----------------------------------------------------------------------------------
+ */
 
 static uint64_t request_span(uint64_t from, uint64_t to)
 {
@@ -283,8 +316,7 @@ static void request_timings(hpxi_http_request *request)
         info->send_ns = request_span(marks->granted_ns, now);
     } else {
         info->send_ns = request_span(marks->granted_ns, sent);
-        info->wait_ns =
-            request_span(sent, marks->first_byte_ns != 0 ? marks->first_byte_ns : now);
+        info->wait_ns = request_span(sent, marks->first_byte_ns != 0 ? marks->first_byte_ns : now);
         info->receive_ns = request_span(marks->first_byte_ns, now);
     }
     info->request_bytes = request->body_sent;
@@ -310,6 +342,13 @@ static hpx_http_processed request_leave(hpxi_http_request *request)
     return request->status != 0 ? HPX_HTTP_PROCESSED_YES : processed;
 }
 
+/* What was held back of a response that will not be delivered whole. */
+static void request_drop_body(hpxi_http_request *request)
+{
+    hpxi_buf_consume(&request->backlog, hpxi_buf_size(&request->backlog));
+    hpxi_buf_consume(&request->body, hpxi_buf_size(&request->body));
+}
+
 static void request_end(hpxi_http_request *request, hpx_http_outcome outcome)
 {
     HPX_ASSERT(request->phase != HPXI_HTTP_FREE && request->phase != HPXI_HTTP_ENDED);
@@ -317,7 +356,11 @@ static void request_end(hpxi_http_request *request, hpx_http_outcome outcome)
     request_timings(request);
     request->outcome = outcome;
     request->phase = HPXI_HTTP_ENDED;
-    hpxi_http_packed_drop(request_packed(request));
+    hpxi_http_packed_drop(hpxi_http_request_packed(request));
+    if (hpxi_buf_size(&request->next_packed) != 0) {
+        hpxi_http_packed_drop(
+            (hpxi_http_packed *)(void *)(request->next_packed.data + request->next_packed.head));
+    }
     hpxi_http_request_mark(request);
 }
 
@@ -340,9 +383,7 @@ void hpxi_http_request_fail_processed(
     const hpx_http_processed left = request_leave(request);
     request->processed = left > processed ? left : processed;
     request_end(request, HPX_HTTP_FAILED);
-    /* What was held back of a response that is not whole. */
-    hpxi_buf_consume(&request->backlog, hpxi_buf_size(&request->backlog));
-    hpxi_buf_consume(&request->body, hpxi_buf_size(&request->body));
+    request_drop_body(request);
 }
 
 void hpxi_http_request_fail_with(
@@ -360,10 +401,16 @@ void hpxi_http_request_fail_with(
 
 void hpxi_http_request_cancel(hpxi_http_request *request, const char *why)
 {
-    if (request->phase == HPXI_HTTP_FREE || request->phase == HPXI_HTTP_ENDED) {
-        return;
+    if (request->phase == HPXI_HTTP_ENDED) {
+        if (request->outcome != HPX_HTTP_DONE || !hpxi_http_deliver_has_more(request)) {
+            return; /* its first end stands */
+        }
+        (void)hpxi_error_set(&request->error, HPX_E_CANCELLED, HPX_STAGE_BODY, "%s", why);
+        request_drop_body(request);
+        hpxi_http_request_mark(request);
+    } else if (request->phase != HPXI_HTTP_FREE) {
+        hpxi_http_request_fail_with(request, HPX_E_CANCELLED, "%s", why);
     }
-    hpxi_http_request_fail_with(request, HPX_E_CANCELLED, "%s", why);
     request->outcome = HPX_HTTP_CANCELLED;
 }
 
@@ -376,7 +423,7 @@ void hpxi_http_response_complete(hpxi_http_request *request)
     (void)request_leave(request);
     if (request->redirecting) {
         request->info.redirects++;
-        hpxi_count(&request->core->counters.redirects, 1);
+        hpxi_count(&request->core->counters->redirects, 1);
         hpxi_http_redirect_follow(request);
         hpxi_http_request_again(request);
         return;
@@ -391,21 +438,22 @@ void hpxi_http_request_retry(
     HPX_ASSERT(request->conn == NULL && request->status == 0);
     hpxi_http_core *core = request->core;
     const uint32_t retries_max = core->settings->config.retries_max;
-    const bool allowed = retries_max != HPX_HTTP_NO_RETRIES &&
-                         request->info.attempts <= retries_max;
+    const bool allowed =
+        retries_max != HPX_HTTP_NO_RETRIES && request->info.attempts <= retries_max;
     if (!allowed || request->pulled || core->released ||
         core->shard->owner.phase != HPXI_SHARD_RUNNING) {
         hpxi_http_request_fail(request, error); /* processed: no */
         return;
     }
-    hpxi_count(&core->counters.retries, 1);
+    hpxi_count(&core->counters->retries, 1);
     hpxi_count(counter, 1);
     (void)request_leave(request);
     request->info.attempts++;
     hpxi_http_request_again(request);
 }
 
-/* ---- Settle ----------------------------------------------------------------------------------- */
+/* ---- Settle -----------------------------------------------------------------------------------
+ */
 
 static void request_shrink(hpxi_buf *buf)
 {
@@ -417,7 +465,7 @@ static void request_shrink(hpxi_buf *buf)
 
 static void request_count(const hpxi_http_request *request)
 {
-    hpxi_http_counters *counters = &request->core->counters;
+    hpxi_http_counters *counters = request->core->counters;
     switch (request->outcome) {
     case HPX_HTTP_DONE:
         hpxi_count(&counters->done, 1);

@@ -11,6 +11,9 @@
 /* Fills in `fallback` where the member is at its default. */
 #define SETTINGS_DEFAULT(member, fallback) ((member) = (member) != 0 ? (member) : (fallback))
 
+/* In the command ring for each request: room to cancel it always stays free. */
+#define SETTINGS_COMMAND_BYTES 64u
+
 static void settings_defaults(hpx_http_config *config)
 {
     SETTINGS_DEFAULT(config->requests_max, 1024);
@@ -34,7 +37,13 @@ static void settings_defaults(hpx_http_config *config)
     SETTINGS_DEFAULT(config->h2_window_bytes_max, 16u << 20);
     SETTINGS_DEFAULT(config->h2_keep_alive_ns, HPX_NEVER);
     SETTINGS_DEFAULT(config->h2_keep_alive_timeout_ns, 20 * HPX_NS_PER_S);
-    SETTINGS_DEFAULT(config->command_ring_bytes, 1u << 20);
+    if (config->command_ring_bytes == 0) {
+        config->command_ring_bytes = 1u << 20;
+        while (config->command_ring_bytes < SETTINGS_COMMAND_BYTES * config->requests_max &&
+               config->command_ring_bytes < 1u << 30) {
+            config->command_ring_bytes *= 2;
+        }
+    }
     SETTINGS_DEFAULT(config->event_ring_bytes, 1u << 20);
 }
 
@@ -83,6 +92,26 @@ static hpx_status settings_check_ranges(const hpx_http_config *config, hpx_error
                 (unsigned long long)ranges[i].low,
                 (unsigned long long)ranges[i].high);
         }
+    }
+    if (config->command_ring_bytes / SETTINGS_COMMAND_BYTES < config->requests_max) {
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "command_ring_bytes is %u; requests_max %u needs at least %u for each",
+            config->command_ring_bytes,
+            config->requests_max,
+            SETTINGS_COMMAND_BYTES);
+    }
+    const uint64_t head = config->header_bytes_max + UINT64_C(16) * config->headers_max;
+    if (config->event_ring_bytes / 4 < 2 * head + 4096) {
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "event_ring_bytes is %u; header_bytes_max and headers_max need at least %llu",
+            config->event_ring_bytes,
+            (unsigned long long)(4 * (2 * head + 4096)));
     }
     return HPX_OK;
 }

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include <hpx/http.h>
+
 #include "engine/engine.h"
 #include "engine/error.h"
 
@@ -262,6 +264,9 @@ void hpx_port_close(hpx_port *port)
     hpx_engine *engine = port->engine;
     while (port->streams != NULL) {
         hpx_stream_release(port->streams);
+    }
+    while (port->http_clients != NULL) {
+        hpx_http_client_release(port->http_clients);
     }
     for (uint32_t i = 0; i < port->core->handles_max; i++) {
         if (port->handles[i].port != NULL) {

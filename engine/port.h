@@ -99,8 +99,9 @@ struct hpx_port {
     uint32_t index;      /* in the engine's table */
     hpx_handle *handles; /* [core->handles_max] */
     hpx_handle *free_handles;
-    hpx_stream *streams; /* list of open streams, for the shared descriptor */
-    bool fd_mode;        /* hpx_stream_fd() was called: re-arm in next() */
+    hpx_stream *streams;                  /* list of open streams, for the shared descriptor */
+    struct hpx_http_client *http_clients; /* and of HTTP clients */
+    bool fd_mode;                         /* hpx_stream_fd() was called: re-arm in next() */
 };
 
 struct hpx_handle {
@@ -120,5 +121,11 @@ struct hpx_stream {
     hpx_stream *next;
     hpx_stream *prev;
 };
+
+/* handle.c: drain the shared descriptor, and re-arm it unless something is there to take. */
+void hpxi_port_arm(hpx_port *port);
+
+/* http_port.c: nothing to take from any HTTP client. In the doorbell's total order. */
+bool hpxi_http_port_may_sleep(hpx_port *port);
 
 #endif /* HPXI_PORT_H */

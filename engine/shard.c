@@ -171,6 +171,7 @@ void hpxi_shard_stop(hpx_shard *shard, uint64_t timeout_ns)
     for (hpx_conn *conn = shard->owner.conns; conn != NULL; conn = conn->next) {
         hpxi_conn_close(conn, 1001, (hpx_span){0}); /* only marks: the list does not change */
     }
+    hpxi_http_stop(shard);
 }
 
 static void shard_stop_step(hpx_shard *shard)
@@ -184,11 +185,13 @@ static void shard_stop_step(hpx_shard *shard)
         shard->owner.had_aborts = true;
         hpxi_conn_abort(conn);
     }
+    shard->owner.had_aborts |= hpxi_http_abort(shard);
 }
 
 bool hpxi_shard_is_quiet(const hpx_shard *shard)
 {
-    return shard->owner.conn_count == 0 && shard->owner.socks.open_count == 0;
+    return shard->owner.conn_count == 0 && shard->owner.socks.open_count == 0 &&
+           hpxi_http_is_quiet(shard);
 }
 
 void hpxi_shard_down(hpx_shard *shard)
@@ -197,6 +200,7 @@ void hpxi_shard_down(hpx_shard *shard)
     HPX_ASSERT(hpxi_shard_is_quiet(shard));
     HPX_ASSERT(shard->owner.settle_list == NULL);
     (void)hpxi_shard_publish(shard);
+    hpxi_http_down(shard);
     hpxi_resolver_free(shard->owner.resolver);
     hpxi_socks_fini(&shard->owner.socks);
     hpxi_ring_free(shard->owner.ring, SHARD_REAP_NS);
@@ -258,6 +262,7 @@ static uint32_t shard_flush(hpx_shard *shard)
         hpxi_conn_flush(conn);
         conn = next;
     }
+    hpxi_http_flush(shard);
     return hpxi_socks_flush(&shard->owner.socks);
 }
 
@@ -286,7 +291,8 @@ static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
         return false; /* stopped: nothing would wake it */
     }
     if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL ||
-        shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks)) {
+        shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks) ||
+        !hpxi_http_may_sleep(shard)) {
         return false;
     }
     return config->wait_mode == HPX_WAIT_SLEEP ||
@@ -310,7 +316,8 @@ static void shard_sleep(hpx_shard *shard, uint64_t timeout_ns)
     hpxi_doorbell_prepare(&shard->doorbell);
     const bool stop_asked = atomic_load_explicit(&shard->shared.stop, memory_order_seq_cst) != 0 &&
                             shard->owner.phase == HPXI_SHARD_RUNNING;
-    if (!stop_asked && hpxi_links_are_empty_sc(shard) && !hpxi_ring_has_work(shard->owner.ring)) {
+    if (!stop_asked && hpxi_links_are_empty_sc(shard) && hpxi_http_is_empty_sc(shard) &&
+        !hpxi_ring_has_work(shard->owner.ring)) {
         const uint64_t sleep_ns = shard_sleep_ns(shard, timeout_ns);
         if (sleep_ns != 0) {
             const int ready = hpxi_ring_wait(shard->owner.ring, sleep_ns);
@@ -325,6 +332,7 @@ static uint32_t shard_work(hpx_shard *shard)
 {
     uint32_t work = hpxi_links_control(shard);
     work += hpxi_links_data(shard);
+    work += hpxi_http_commands(shard);
     work += shard_flush(shard); /* commands do not wait for the receives of this turn */
     if (shard->owner.socks.hot_count != 0) {
         work += hpxi_socks_receive_hot(&shard->owner.socks, TURN_RECEIVE_MAX);
@@ -337,7 +345,9 @@ static uint32_t shard_work(hpx_shard *shard)
     shard_stop_step(shard);
     work += shard_flush(shard);
     work += shard_settle(shard);
+    work += hpxi_http_settle(shard);
     work += hpxi_shard_publish(shard);
+    hpxi_http_publish(shard);
     return work;
 }
 

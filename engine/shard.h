@@ -32,6 +32,16 @@
 /* Plain bytes of a TLS read: one record of 16 KiB, rounded up. */
 #define HPXI_PLAIN_BYTES (32u << 10)
 
+/* What the HTTP clients of a shard hang on (http.h). */
+typedef struct hpxi_http_shard {
+    struct hpxi_http_core *cores;
+    struct hpxi_http_link *links;
+    struct hpxi_http_conn *dirty;              /* have something to send */
+    struct hpxi_http_conn *settle_conns;       /* may be freed */
+    struct hpxi_http_request *settle_requests; /* owe events */
+    struct hpxi_http_core *settle_cores;       /* may be freed */
+} hpxi_http_shard;
+
 typedef enum hpxi_shard_phase {
     HPXI_SHARD_DOWN, /* no ring */
     HPXI_SHARD_RUNNING,
@@ -63,6 +73,7 @@ struct hpx_shard {
         hpx_conn *dirty_list;  /* have plain bytes to encrypt */
         hpxi_channel *publish_list;
         hpx_listener *listeners;
+        hpxi_http_shard http;
         uint64_t stop_deadline_ns;
         bool had_aborts; /* the stop had to abort connections */
     } owner;
@@ -73,6 +84,7 @@ struct hpx_shard {
         _Atomic uint64_t stop_timeout_ns;
         _Atomic uint32_t links_count; /* high-water mark of `links` */
         hpxi_link *_Atomic links[HPXI_PORTS_MAX];
+        _Atomic(struct hpxi_http_link *) http_inbox; /* links of ports' HTTP clients, new */
     } shared;
 
     hpxi_doorbell doorbell;
@@ -115,5 +127,17 @@ bool hpxi_links_are_empty_sc(hpx_shard *shard);
 /* A channel has something to publish at the end of the turn (link.c). */
 void hpxi_shard_mark_publish(hpx_shard *shard, hpxi_channel *channel);
 uint32_t hpxi_shard_publish(hpx_shard *shard);
+
+/* Steps for the HTTP clients (http_core.c). */
+uint32_t hpxi_http_commands(hpx_shard *shard);
+void hpxi_http_flush(hpx_shard *shard);
+uint32_t hpxi_http_settle(hpx_shard *shard);
+void hpxi_http_publish(hpx_shard *shard);
+bool hpxi_http_may_sleep(const hpx_shard *shard);
+bool hpxi_http_is_empty_sc(hpx_shard *shard);
+void hpxi_http_stop(hpx_shard *shard);
+bool hpxi_http_abort(hpx_shard *shard); /* true: there was something */
+bool hpxi_http_is_quiet(const hpx_shard *shard);
+void hpxi_http_down(hpx_shard *shard);
 
 #endif /* HPXI_SHARD_H */
