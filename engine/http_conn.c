@@ -31,6 +31,8 @@
  * ended it is on its way to us anyway. */
 #define CONN_ASK_AFTER_NS (500 * HPX_NS_PER_US)
 
+#define CONN_ALERT_NO_PROTOCOL 120 /* no_application_protocol, RFC 7301 section 3.2 */
+
 static const uint8_t conn_alpn_any[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 static const uint8_t conn_alpn_h1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 static const uint8_t conn_alpn_h2[] = {2, 'h', '2'};
@@ -85,6 +87,21 @@ static void conn_drop(hpxi_http_conn *conn)
     hpxi_http_conn_mark_settle(conn);
 }
 
+/* What the buffers hold (GOAWAY), and close_notify. */
+static void conn_last_words(hpxi_http_conn *conn)
+{
+    if (conn->tls != NULL) {
+        hpx_error ignored;
+        hpxi_buf *out = hpxi_sock_out(conn->sock);
+        if (hpxi_buf_size(&conn->plain_out) != 0) {
+            (void)hpxi_tls_write(conn->tls, hpxi_buf_span(&conn->plain_out), out, &ignored);
+            hpxi_buf_consume(&conn->plain_out, hpxi_buf_size(&conn->plain_out));
+        }
+        hpxi_tls_close_notify(conn->tls, out);
+    }
+    hpxi_sock_flush(conn->sock);
+}
+
 void hpxi_http_conn_fail(hpxi_http_conn *conn, const hpx_error *error)
 {
     HPX_ASSERT(error->status < 0);
@@ -93,7 +110,10 @@ void hpxi_http_conn_fail(hpxi_http_conn *conn, const hpx_error *error)
     }
     hpxi_pool *pool = &conn->core->pool;
     conn->error = *error;
-    if (conn->sock != NULL && conn->tls != NULL && conn->sock->state == HPXI_SOCK_OPEN) {
+    if (conn->sock != NULL && conn->sock->state == HPXI_SOCK_OPEN) {
+        if (conn->state == HPXI_HTTP_OPEN && conn->is_h2 && error->status != HPX_E_EOF) {
+            conn_last_words(conn);
+        }
         hpxi_sock_flush(conn->sock); /* a TLS alert, if one waits */
     }
     if (conn->state != HPXI_HTTP_OPEN) {
@@ -131,15 +151,7 @@ void hpxi_http_conn_close(hpxi_http_conn *conn)
             hpxi_h2_drain(conn->h2, conn->core->shard->owner.now_ns);
             hpxi_http_h2_flush(conn);
         }
-        if (conn->tls != NULL) {
-            hpx_error ignored;
-            hpxi_buf *out = hpxi_sock_out(conn->sock);
-            if (hpxi_buf_size(&conn->plain_out) != 0) {
-                (void)hpxi_tls_write(conn->tls, hpxi_buf_span(&conn->plain_out), out, &ignored);
-            }
-            hpxi_tls_close_notify(conn->tls, out);
-        }
-        hpxi_sock_flush(conn->sock);
+        conn_last_words(conn);
     }
     conn_drop(conn);
 }
@@ -214,6 +226,9 @@ static void conn_tls_step(hpxi_http_conn *conn, uint8_t **data, size_t *size)
         conn_tls_agreed(conn);
     } else if (status != HPX_E_PARTIAL) {
         error.status = status;
+        if (error.tls_alert == CONN_ALERT_NO_PROTOCOL) {
+            error.status = HPX_E_HTTP_VERSION;
+        }
         hpxi_http_conn_fail(conn, &error); /* flushes the alert */
     }
 }

@@ -217,20 +217,18 @@ static void h2_closed(hpxi_http_conn *conn, const hpxi_h2_event *event)
         return;
     }
     const bool lost = conn->state != HPXI_HTTP_OPEN;
-    hpx_error error;
-    (void)hpxi_error_set(
-        &error,
-        event->closed.status != HPX_OK ? event->closed.status : HPX_E_HTTP_TRUNCATED,
-        hpxi_http_request_stage(request),
-        "%s: %s%s",
-        conn->info.peer_address,
-        lost ? conn->error.detail : "stream ended with ",
-        lost ? "" : hpxi_h2_code_name(event->closed.code));
-    error.h2_error = event->closed.code;
-    if (lost) {
-        error.os_errno = conn->error.os_errno;
-        error.status = conn->error.status;
+    hpx_error error = conn->error;
+    if (!lost) {
+        (void)hpxi_error_set(
+            &error,
+            event->closed.status != HPX_OK ? event->closed.status : HPX_E_HTTP_TRUNCATED,
+            HPX_STAGE_NONE,
+            "%s ended the stream with %s",
+            event->closed.by_peer ? conn->info.peer_address : "we",
+            hpxi_h2_code_name(event->closed.code));
     }
+    error.stage = hpxi_http_request_stage(request);
+    error.h2_error = event->closed.code;
     if (event->closed.processed == HPXI_H2_PROCESSED_NO && request->status == 0) {
         const bool refused = event->closed.code == HPXI_H2_REFUSED_STREAM && !conn->h2_goaway;
         hpxi_http_counters *counters = core->counters;
