@@ -239,7 +239,6 @@ static int on_data_chunk(
     (void)library;
     (void)flags;
     hpxi_h2 *h2 = user;
-    h2->was_useful = true;
     const hpxi_h2_stream stream = hpxi_h2_handle_of(h2, stream_id);
     hpxi_h2_slot *slot = hpxi_h2_slot_of(h2, stream);
     if (slot == NULL) {
