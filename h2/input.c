@@ -305,7 +305,7 @@ hpx_status hpxi_h2_next(
         hpxi_h2_session_refund(h2);
         if (h2->failure.status != HPX_OK) {
             hpxi_h2_session_write_goaway(h2, out);
-            *data += *size;
+            *data = *size == 0 ? *data : *data + *size;
             *size = 0;
             return input_next_failed(h2, event) ? 1 : h2->failure.status;
         }
