@@ -152,6 +152,103 @@ static void test_streams_when_slot_is_used_again_then_old_handle_is_stale(void *
     duo_fini(&bed);
 }
 
+/* ---- Malformed messages (RFC 9113 8.1.1) ------------------------------------------------------
+ */
+
+#define LENGTH_5                                                                                   \
+    "\x0F\x0D\x01"                                                                                 \
+    "5"
+#define STATUS_100                                                                                 \
+    "\x08\x03"                                                                                     \
+    "100"
+#define STATUS_101                                                                                 \
+    "\x08\x03"                                                                                     \
+    "101"
+
+typedef struct raw_message {
+    const char *name;
+    const char *method;
+    struct {
+        uint8_t type;
+        uint8_t flags;
+        const char *payload;
+        size_t size;
+    } frames[4];
+} raw_message;
+
+static const raw_message malformed[] = {
+    {"body longer than its length",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x88" LENGTH_5, 5}, {RAW_DATA, RAW_END_STREAM, "123456", 6}}},
+    {"body shorter than its length",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x88" LENGTH_5, 5}, {RAW_DATA, RAW_END_STREAM, "1234", 4}}},
+    {"length and no body",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, "\x88" LENGTH_5, 5}}},
+    {"trailers before the body is whole",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x88" LENGTH_5, 5},
+      {RAW_DATA, 0, "1234", 4},
+      {RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, "\0\1a\1b", 5}}},
+    {"a body for HEAD",
+     "HEAD",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x88" LENGTH_5, 5}, {RAW_DATA, RAW_END_STREAM, "12345", 5}}},
+    {"a body for 204",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x89", 1}, {RAW_DATA, RAW_END_STREAM, "x", 1}}},
+    {"DATA after 100",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, STATUS_100, 5}, {RAW_DATA, 0, "x", 1}}},
+    {"100 that ends the stream",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, STATUS_100, 5}}},
+    {"101", "GET", {{RAW_HEADERS, RAW_END_HEADERS, STATUS_101, 5}}},
+    {"no status", "GET", {{RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, "\0\1a\1b", 5}}},
+    {"two of them", "GET", {{RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, "\x88\x88", 2}}},
+    {"trailers that do not end the stream",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x88", 1}, {RAW_HEADERS, RAW_END_HEADERS, "\0\1a\1b", 5}}},
+    {"a pseudo-header field in trailers",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS, "\x88", 1},
+      {RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, "\x88", 1}}},
+    {"a line break in a value",
+     "GET",
+     {{RAW_HEADERS, RAW_END_HEADERS | RAW_END_STREAM, "\x88\0\1a\3b\nc", 8}}},
+};
+
+static void test_streams_when_message_is_malformed_then_it_never_ends_well(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(malformed); i++) {
+        const raw_message *m = &malformed[i];
+        start_client(0, NULL);
+        (void)side_request(&bed.client, m->method, "/");
+        (void)side_flush(&bed.client);
+        (void)side_told(&bed.client);
+        for (size_t j = 0; j < COUNT_OF(m->frames) && m->frames[j].payload != NULL; j++) {
+            feed_frame(
+                &bed.client,
+                m->frames[j].type,
+                m->frames[j].flags,
+                1,
+                m->frames[j].payload,
+                m->frames[j].size);
+        }
+        (void)side_flush(&bed.client);
+        side_feed(&bed.client, NULL, 0, 0);
+        const char *told = side_told(&bed.client);
+        if (strstr(told, "CLOSED HPX_E_HTTP_MALFORMED code=1 peer=0 processed=unknown\n") == NULL ||
+            strstr(told, "END") != NULL) {
+            fail_msg("%s: %s", m->name, told);
+        }
+        assert_int_equal(bed.client.status, HPX_OK); /* the connection goes on */
+        assert_int_equal(raw_count(hpxi_buf_span(&bed.client.out), RAW_RST_STREAM, 1), 1);
+        duo_fini(&bed);
+    }
+}
+
 /* ---- GOAWAY (H12) --------------------------------------------------------------------------- */
 
 static void test_streams_when_goaway_then_those_above_it_were_not_processed(void **state)
@@ -405,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_streams_when_server_needs_no_more_body_then_response_counts),
         cmocka_unit_test(test_streams_when_client_resets_then_server_is_told_and_no_event_follows),
         cmocka_unit_test(test_streams_when_slot_is_used_again_then_old_handle_is_stale),
+        cmocka_unit_test(test_streams_when_message_is_malformed_then_it_never_ends_well),
         cmocka_unit_test(test_streams_when_goaway_then_those_above_it_were_not_processed),
         cmocka_unit_test(test_streams_when_goaway_twice_then_the_second_may_only_lower),
         cmocka_unit_test(test_streams_when_connection_ends_then_unwritten_ones_were_not_processed),
