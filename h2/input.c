@@ -106,6 +106,8 @@ hpxi_h2_event *hpxi_h2_session_push(hpxi_h2 *h2, hpxi_h2_event_kind kind, hpxi_h
 
 static void input_header_complete(hpxi_h2 *h2)
 {
+    HPX_DASSERT(h2->header_have == HPXI_H2_FRAME_HEADER_BYTES);
+    HPX_DASSERT(h2->event_count == 0); /* those of the frame before were taken */
     h2->payload_left = input_frame_size(h2);
     h2->frames_received++;
     h2->was_useful = false;
@@ -152,6 +154,8 @@ static void input_end_unwritten(hpxi_h2 *h2)
 /* Bytes to nghttp2; what they bring is in h2->events and the slots afterwards. false: failed. */
 static bool input_give(hpxi_h2 *h2, const uint8_t *data, size_t size)
 {
+    HPX_DASSERT(h2->failure.status == HPX_OK); /* nghttp2 may not be used after it */
+    HPX_DASSERT(size != 0);
     h2->is_inside = true;
     const ssize_t taken = nghttp2_session_mem_recv(h2->library, data, size);
     h2->is_inside = false;
@@ -309,6 +313,7 @@ hpx_status hpxi_h2_next(
             *size = 0;
             return input_next_failed(h2, event) ? 1 : h2->failure.status;
         }
+        HPX_XASSERT(hpxi_h2_session_is_valid(h2));
         if (*size == 0) {
             return HPX_E_PARTIAL;
         }

@@ -169,6 +169,7 @@ uint32_t hpxi_h2_ping_acknowledged(hpxi_h2_ping *ping, uint64_t now_ns)
     if (ping->owner.state != HPXI_H2_PING_IN_FLIGHT) {
         return 0; /* timed out already */
     }
+    HPX_DASSERT(now_ns >= ping->owner.sent_at_ns);
     const bool is_sample = ping->owner.is_sample;
     ping->owner.state = HPXI_H2_PING_QUIET;
     ping->owner.is_sample = false;

@@ -109,7 +109,8 @@ def to_server():
         "even": frame(HEADERS, 2, GET, BOTH),
         "backwards": frame(HEADERS, 5, GET, BOTH) + frame(HEADERS, 3, GET, BOTH),
         "goaway": get + frame(GOAWAY, 0, word(0) + word(0)),
-        "large": frame(HEADERS, 1, POST, END_HEADERS) + (16385).to_bytes(3, "big") + b"\0\0\0\0\0\1",
+        "large": frame(HEADERS, 1, POST, END_HEADERS) + (16385).to_bytes(3, "big")
+        + b"\0\0\0\0\0\1",
         "many": b"".join(frame(HEADERS, s, POST, END_HEADERS) for s in range(1, 37, 2)),
         "continuations": frame(HEADERS, 1, GET, END_STREAM)
         + frame(CONTINUATION, 1, literal(b"a", b"b")) * 20,
