@@ -433,6 +433,7 @@ static const uint8_t too_large[16385];
 static const broken rules[] = {
     {"DATA on stream 0", true, RAW_DATA, 0, 0, "x", 1, HPXI_H2_PROTOCOL_ERROR},
     {"DATA on an idle stream", true, RAW_DATA, 0, 5, "x", 1, HPXI_H2_PROTOCOL_ERROR},
+    {"DATA before a head", false, RAW_DATA, 0, 1, "x", 1, HPXI_H2_PROTOCOL_ERROR},
     {"DATA on our idle stream", false, RAW_DATA, 0, 5, "x", 1, HPXI_H2_PROTOCOL_ERROR},
     {"HEADERS on an even stream", true, RAW_HEADERS, 4, 2, "\x82", 1, HPXI_H2_PROTOCOL_ERROR},
     {"CONTINUATION alone", true, RAW_CONTINUATION, 4, 1, "\x82", 1, HPXI_H2_PROTOCOL_ERROR},
