@@ -322,6 +322,9 @@ static void conn_on_connected(hpxi_dial *dial, hpxi_sock *sock)
         .context = conn->spec->tls,
         .insecure_no_verify = conn->spec->insecure_no_verify,
         .server_name = name != NULL ? name : conn->spec->url.host,
+        .sessions = conn->shard->owner.tls_sessions,
+        .host = conn->spec->url.host,
+        .port = conn->spec->url.port,
     };
     conn_set_deadline(conn, conn->spec->config.tls_timeout_ns);
     conn_begin_tls(conn, &config);

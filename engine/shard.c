@@ -103,10 +103,14 @@ static hpx_status shard_make_parts(hpx_shard *shard, hpx_error *error)
         shard->allocator,
         error);
     if (status == HPX_OK) {
+        const hpxi_tls_cache_config sessions = {
+            .hosts_max = config->tls_session_hosts_max, .now_ns = &shard->owner.now_ns};
         shard->owner.plain = hpxi_alloc(shard->allocator, HPXI_PLAIN_BYTES, HPXI_CACHE_LINE);
-        if (shard->owner.plain != NULL) {
+        if (shard->owner.plain != NULL &&
+            hpxi_tls_cache_new(&shard->owner.tls_sessions, &sessions, shard->allocator) == HPX_OK) {
             return HPX_OK;
         }
+        hpxi_free(shard->allocator, shard->owner.plain, HPXI_PLAIN_BYTES);
         status = hpxi_error_set(error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, "no memory");
         hpxi_resolver_free(shard->owner.resolver);
     }
@@ -201,6 +205,7 @@ void hpxi_shard_down(hpx_shard *shard)
     HPX_ASSERT(shard->owner.settle_list == NULL);
     (void)hpxi_shard_publish(shard);
     hpxi_http_down(shard);
+    hpxi_tls_cache_free(shard->owner.tls_sessions);
     hpxi_resolver_free(shard->owner.resolver);
     hpxi_socks_fini(&shard->owner.socks);
     hpxi_ring_free(shard->owner.ring, SHARD_REAP_NS);

@@ -25,6 +25,7 @@
 #include "ring/ring.h"
 #include "ring/sock.h"
 #include "ring/wheel.h"
+#include "tls/session_cache.h"
 
 #define HPXI_SHARDS_MAX 64u
 #define HPXI_PORTS_MAX  256u
@@ -66,6 +67,7 @@ struct hpx_shard {
         uint64_t last_work_ns; /* for spin-then-sleep */
         hpxi_resolver *resolver;
         hpxi_random random;
+        hpxi_tls_cache *tls_sessions;
         uint8_t *plain;  /* HPXI_PLAIN_BYTES: decrypted bytes, used within one callback */
         hpx_conn *conns; /* all of them */
         uint32_t conn_count;

@@ -48,6 +48,7 @@
     X(HPX_E_TLS_TRUNCATED, "the TCP connection ended without TLS close_notify")                    \
     X(HPX_E_TLS_PROTOCOL, "the peer broke the TLS protocol, or does not speak it")                 \
     X(HPX_E_TLS_CONFIG, "a certificate, key or CA file could not be loaded")                       \
+    X(HPX_E_TLS_PIN, "the server has none of the pinned keys")                                     \
     X(HPX_E_HTTP_MALFORMED, "the peer's HTTP head is malformed")                                   \
     X(HPX_E_HTTP_TOO_BIG, "the peer's HTTP head is above the limits")                              \
     X(HPX_E_UPGRADE_STATUS, "the server refused the upgrade")                                      \

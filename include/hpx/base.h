@@ -95,6 +95,7 @@ enum {
     HPX_E_TLS_TRUNCATED = -5208, /* TCP ended without close_notify */
     HPX_E_TLS_PROTOCOL = -5209,  /* bad record, bad MAC, not TLS at all */
     HPX_E_TLS_CONFIG = -5210,    /* certificate, key or CA could not be loaded */
+    HPX_E_TLS_PIN = -5211,       /* chain and name are good, but no key of it is a pinned one */
 
     /* conn: HTTP and the WebSocket upgrade (RFC 6455 section 4) */
     HPX_E_HTTP_MALFORMED = -5300,

@@ -58,6 +58,8 @@ typedef struct hpx_engine_config {
      *  first turn: the place to listen and to open inline connections. May be NULL. */
     void (*on_shard_start)(hpx_shard *shard, void *user);
     void *user;                    /* borrowed, given to on_shard_start */
+    uint32_t tls_session_hosts_max; /* per shard, 1..65536, default 256: servers of which TLS
+                                     * sessions are kept to resume; the least recently used goes */
 } hpx_engine_config;
 
 #define HPX_ENGINE_CONFIG_INIT                                                                     \

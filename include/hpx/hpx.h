@@ -8,6 +8,7 @@
 #include <hpx/http.h>
 #include <hpx/system.h>
 #include <hpx/tls.h>
+#include <hpx/tls_probe.h>
 #include <hpx/ws.h>
 
 #endif /* HPX_HPX_H */

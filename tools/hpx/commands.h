@@ -13,6 +13,7 @@ int command_delete(int argc, char **argv);
 int command_head(int argc, char **argv);
 int command_exchange(int argc, char **argv);
 int command_echo(int argc, char **argv);
+int command_tls(int argc, char **argv);
 int command_testee(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_quickstart(int argc, char **argv);

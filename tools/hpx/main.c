@@ -27,6 +27,7 @@ static const command commands[] = {
     {"put", "", command_put},
     {"delete", "", command_delete},
     {"head", "", command_head},
+    {"tls", "show a TLS server's certificates, and whether hpx accepts it", command_tls},
     {"exchange", "a local exchange simulator, over TLS", command_exchange},
     {"echo", "a WebSocket echo server", command_echo},
     {"ws-testee", "drive the Autobahn test suite's fuzzing server", command_testee},
