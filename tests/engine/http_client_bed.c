@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/engine/http_bed.h"
+#include "tests/engine/http_client_bed.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,7 +41,7 @@ static void bed_add_body(http_answer *answer, hpx_span body)
 
 static void bed_on_event(hpx_http_client *client, const hpx_http_event *event, void *user)
 {
-    http_bed *bed = user;
+    client_bed *bed = user;
     http_answer *answer = event->user;
     assert_ptr_equal(client, bed->client);
     assert_int_equal(event->id, answer->id);
@@ -79,7 +79,7 @@ static void bed_on_event(hpx_http_client *client, const hpx_http_event *event, v
     }
 }
 
-static void bed_listen(http_bed *bed)
+static void bed_listen(client_bed *bed)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof(address);
@@ -93,7 +93,7 @@ static void bed_listen(http_bed *bed)
     snprintf(bed->base, sizeof(bed->base), "http://127.0.0.1:%u", bed->port);
 }
 
-void http_bed_prepare(http_bed *bed)
+void client_bed_prepare(client_bed *bed)
 {
     memset(bed, 0, sizeof(*bed));
     bed->memory.fail_at = SIZE_MAX;
@@ -103,7 +103,7 @@ void http_bed_prepare(http_bed *bed)
     bed_listen(bed);
 }
 
-void http_bed_open(http_bed *bed)
+void client_bed_open(client_bed *bed)
 {
     hpx_error error = {0};
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
@@ -121,7 +121,7 @@ void http_bed_open(http_bed *bed)
     }
 }
 
-void http_bed_close(http_bed *bed)
+void client_bed_close(client_bed *bed)
 {
     for (uint32_t i = 0; i < bed->answer_count; i++) {
         assert_false(bed->answers[i].is_late);
@@ -134,10 +134,10 @@ void http_bed_close(http_bed *bed)
     assert_int_equal(bed->memory.live, 0);
 }
 
-http_answer *http_bed_send(http_bed *bed, hpx_http_request *request)
+http_answer *client_bed_send(client_bed *bed, hpx_http_request *request)
 {
     char url[8192];
-    assert_true(bed->answer_count < HTTP_BED_ANSWERS_MAX);
+    assert_true(bed->answer_count < CLIENT_BED_ANSWERS_MAX);
     http_answer *answer = &bed->answers[bed->answer_count++];
     memset(answer, 0, sizeof(*answer));
     if (request->url[0] == '/') {
@@ -155,66 +155,66 @@ http_answer *http_bed_send(http_bed *bed, hpx_http_request *request)
     return answer;
 }
 
-http_answer *http_bed_get(http_bed *bed, const char *url)
+http_answer *client_bed_get(client_bed *bed, const char *url)
 {
     hpx_http_request request = HPX_HTTP_REQUEST_INIT;
     request.url = url;
-    return http_bed_send(bed, &request);
+    return client_bed_send(bed, &request);
 }
 
-http_answer *http_bed_post(http_bed *bed, const char *url, const char *body)
+http_answer *client_bed_post(client_bed *bed, const char *url, const char *body)
 {
     hpx_http_request request = HPX_HTTP_REQUEST_INIT;
     request.url = url;
     request.method = "POST";
     request.body = hpx_span_of(body);
-    return http_bed_send(bed, &request);
+    return client_bed_send(bed, &request);
 }
 
-void http_bed_turn(http_bed *bed, uint32_t turns)
+void client_bed_turn(client_bed *bed, uint32_t turns)
 {
     for (uint32_t i = 0; i < turns; i++) {
         (void)hpx_shard_poll_wait(bed->shard, HPX_NS_PER_MS / 4);
     }
 }
 
-void http_bed_until_end(http_bed *bed, const http_answer *answer)
+void client_bed_until_end(client_bed *bed, const http_answer *answer)
 {
     const uint64_t limit_ns = hpx_clock_now_ns() + BED_PATIENCE_NS;
     while (answer->ends == 0) {
-        http_bed_turn(bed, 1);
+        client_bed_turn(bed, 1);
         assert_true(hpx_clock_now_ns() < limit_ns);
     }
 }
 
-void http_bed_stats(const http_bed *bed, hpx_http_stats *out)
+void client_bed_stats(const client_bed *bed, hpx_http_stats *out)
 {
     hpx_http_get_stats(bed->client, out);
 }
 
-void http_bed_until_idle(http_bed *bed, uint64_t idle)
+void client_bed_until_idle(client_bed *bed, uint64_t idle)
 {
     const uint64_t limit_ns = hpx_clock_now_ns() + BED_PATIENCE_NS;
     hpx_http_stats stats;
     do {
-        http_bed_turn(bed, 1);
-        http_bed_stats(bed, &stats);
+        client_bed_turn(bed, 1);
+        client_bed_stats(bed, &stats);
         assert_true(hpx_clock_now_ns() < limit_ns);
     } while (stats.idle != idle);
 }
 
-void http_bed_until_connections(http_bed *bed, uint64_t count)
+void client_bed_until_connections(client_bed *bed, uint64_t count)
 {
     const uint64_t limit_ns = hpx_clock_now_ns() + BED_PATIENCE_NS;
     hpx_http_stats stats;
     do {
-        http_bed_turn(bed, 1);
-        http_bed_stats(bed, &stats);
+        client_bed_turn(bed, 1);
+        client_bed_stats(bed, &stats);
         assert_true(hpx_clock_now_ns() < limit_ns);
     } while (stats.connections != count);
 }
 
-int http_bed_accept(http_bed *bed)
+int client_bed_accept(client_bed *bed)
 {
     const uint64_t limit_ns = hpx_clock_now_ns() + BED_PATIENCE_NS;
     for (;;) {
@@ -222,14 +222,14 @@ int http_bed_accept(http_bed *bed)
         if (fd >= 0) {
             return fd;
         }
-        http_bed_turn(bed, 1);
+        client_bed_turn(bed, 1);
         assert_true(hpx_clock_now_ns() < limit_ns);
     }
 }
 
-bool http_bed_has_connection(http_bed *bed)
+bool client_bed_has_connection(client_bed *bed)
 {
-    http_bed_turn(bed, 20);
+    client_bed_turn(bed, 20);
     const int fd = accept4(bed->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         close(fd);
@@ -237,26 +237,26 @@ bool http_bed_has_connection(http_bed *bed)
     return fd >= 0;
 }
 
-size_t http_bed_read(http_bed *bed, int fd, const char *until, char text[HTTP_BED_TEXT_BYTES])
+size_t client_bed_read(client_bed *bed, int fd, const char *until, char text[CLIENT_BED_TEXT_BYTES])
 {
     const uint64_t limit_ns = hpx_clock_now_ns() + BED_PATIENCE_NS;
     size_t used = 0;
     text[0] = '\0';
     while (strstr(text, until) == NULL) {
-        const ssize_t got = read(fd, text + used, HTTP_BED_TEXT_BYTES - 1 - used);
+        const ssize_t got = read(fd, text + used, CLIENT_BED_TEXT_BYTES - 1 - used);
         if (got > 0) {
             used += (size_t)got;
             text[used] = '\0';
             continue;
         }
         assert_true(got < 0 && errno == EAGAIN);
-        http_bed_turn(bed, 1);
+        client_bed_turn(bed, 1);
         assert_true(hpx_clock_now_ns() < limit_ns);
     }
     return used;
 }
 
-void http_bed_write_bytes(http_bed *bed, int fd, const void *bytes, size_t size)
+void client_bed_write_bytes(client_bed *bed, int fd, const void *bytes, size_t size)
 {
     const uint64_t limit_ns = hpx_clock_now_ns() + BED_PATIENCE_NS;
     for (size_t done = 0; done < size;) {
@@ -269,21 +269,21 @@ void http_bed_write_bytes(http_bed *bed, int fd, const void *bytes, size_t size)
         if (errno != EAGAIN) {
             return; /* the client has gone */
         }
-        http_bed_turn(bed, 1);
+        client_bed_turn(bed, 1);
         assert_true(hpx_clock_now_ns() < limit_ns);
     }
 }
 
-void http_bed_write(http_bed *bed, int fd, const char *text)
+void client_bed_write(client_bed *bed, int fd, const char *text)
 {
-    http_bed_write_bytes(bed, fd, text, strlen(text));
+    client_bed_write_bytes(bed, fd, text, strlen(text));
 }
 
-bool http_bed_is_closed(http_bed *bed, int fd)
+bool client_bed_is_closed(client_bed *bed, int fd)
 {
     char bytes[1024];
     for (int i = 0; i < 40; i++) {
-        http_bed_turn(bed, 1);
+        client_bed_turn(bed, 1);
         const ssize_t got = read(fd, bytes, sizeof(bytes));
         if (got == 0 || (got < 0 && errno != EAGAIN)) {
             return true;
