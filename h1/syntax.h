@@ -31,8 +31,9 @@ bool hpxi_h1_is_value(hpx_span text);
 bool hpxi_h1_is_host(hpx_span text);
 
 /*
- * RFC 9112 3.2: does the target have the form that this method may have? "/path", "http://...",
- * "host:port" of a CONNECT, "*" of an OPTIONS; visible ASCII without "#".
+ * RFC 9112 3.2: does the target have the form that this method may have? "/path",
+ * "http://host/path" or https, "host:port" of a CONNECT, "*" of an OPTIONS; visible ASCII without
+ * "#".
  */
 bool hpxi_h1_is_target(hpx_span method, hpx_span target);
 
