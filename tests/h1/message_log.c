@@ -40,7 +40,13 @@ __attribute__((format(printf, 2, 3))) static void log_add(message_log *log, cons
 
 static void log_span(message_log *log, hpx_span text)
 {
-    log_add(log, "%.*s", (int)text.size, (const char *)text.data);
+    for (size_t i = 0; i < text.size; i++) { /* byte by byte: it may hold a NUL */
+        if (text.data[i] == 0) {
+            log_add(log, "\\0");
+        } else if (log->bytes + 1 < sizeof(log->text)) {
+            log->text[log->bytes++] = (char)text.data[i];
+        }
+    }
 }
 
 static void log_fields(message_log *log, const hpxi_h1_field *fields, uint32_t count)
