@@ -68,6 +68,8 @@ const char *hpxi_tls_reason(int wolf_error);
 
 /* memory.c */
 
+/* Between on and off, wolfSSL works on a session of this thread. */
+void hpxi_tls_memory_drive(bool on);
 void *hpxi_tls_alloc_zero(size_t size);
 void hpxi_tls_dealloc(void *block);
 

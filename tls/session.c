@@ -241,12 +241,14 @@ static void session_lend(hpxi_tls *tls, const uint8_t *input, size_t input_bytes
     tls->input_bytes = input_bytes;
     tls->output = output;
     hpxi_tls_verify_begin(&tls->verifier);
+    hpxi_tls_memory_drive(true);
 }
 
 /* Takes them back; tells how much input was left. */
 static size_t session_take_back(hpxi_tls *tls)
 {
     HPX_ASSERT(tls->output != NULL);
+    hpxi_tls_memory_drive(false);
     hpxi_tls_verify_end(&tls->verifier);
     const size_t left = tls->input_bytes;
     tls->input = NULL;

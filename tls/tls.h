@@ -20,19 +20,36 @@
 
 typedef struct hpxi_tls hpxi_tls;
 
+/*
+ * ALPN (RFC 7301). A list is in the wire's form: each name after its length in one byte, in the
+ * client's order of preference. What was agreed is in hpxi_tls_info.alpn; "" when one side has no
+ * list, which is no error: the caller falls back to HTTP/1.1 or not. Two lists without a common
+ * name fail the handshake on both sides, as does a server that chooses what was not offered.
+ * A server of ours chooses the client's first that it has.
+ */
+#define HPXI_TLS_ALPN_H2       "\x02h2"
+#define HPXI_TLS_ALPN_HTTP1    "\x08http/1.1"
+#define HPXI_TLS_ALPN_H2_HTTP1 HPXI_TLS_ALPN_H2 HPXI_TLS_ALPN_HTTP1
+
+/* The members `alpn` and `alpn_bytes` of a hpxi_tls_session_config from such a literal. */
+#define HPXI_TLS_ALPN(literal) .alpn = (const uint8_t *)(literal), .alpn_bytes = sizeof(literal) - 1
+
 typedef struct hpxi_tls_session_config {
-    hpx_tls_context *context;  /* a reference is taken */
+    hpx_tls_context *context; /* a reference is taken */
     bool is_server;
-    bool insecure_no_verify;   /* client only */
-    const char *server_name;   /* client: name or numeric address to verify; SNI unless numeric */
-    const uint8_t *alpn;       /* wire form (RFC 7301 length-prefixed list), or NULL */
+    bool insecure_no_verify; /* client only */
+    const char *server_name; /* client: name or numeric address to verify; SNI unless numeric */
+    const uint8_t *alpn;     /* wire form (see HPXI_TLS_ALPN_H2), borrowed for the call; or NULL */
     size_t alpn_bytes;
 } hpxi_tls_session_config;
 
 /* Takes the context's reference. HPX_OK, HPX_E_NO_MEMORY, HPX_E_TLS_CONFIG. Memory comes from
  * wolfSSL's allocator (see hpxi_tls_global_init) and from `allocator`. */
-hpx_status hpxi_tls_new(hpxi_tls **out, const hpxi_tls_session_config *config,
-                        const hpx_allocator *allocator, hpx_error *error);
+hpx_status hpxi_tls_new(
+    hpxi_tls **out,
+    const hpxi_tls_session_config *config,
+    const hpx_allocator *allocator,
+    hpx_error *error);
 
 /* NULL is a no-op. Secrets are wiped. */
 void hpxi_tls_free(hpxi_tls *tls);
@@ -50,8 +67,8 @@ void hpxi_tls_context_retain(hpx_tls_context *context);
  * HPX_E_TLS_UNTRUSTED, _EXPIRED, _NOT_YET_VALID, _NAME, _CERTIFICATE, _ALERT, _HANDSHAKE,
  * _PROTOCOL, HPX_E_NO_MEMORY. `out` then may hold an alert: send it before closing.
  */
-hpx_status hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_buf *out,
-                              hpx_error *error);
+hpx_status
+hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_buf *out, hpx_error *error);
 
 /*
  * Decrypt: consume cipher bytes from *data and *size, put plain bytes into plain[0..plain_size),
@@ -61,8 +78,14 @@ hpx_status hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_
  * close_notify (orderly end); or a final error: HPX_E_TLS_ALERT, HPX_E_TLS_PROTOCOL,
  * HPX_E_NO_MEMORY. Call again while it returns > 0.
  */
-ptrdiff_t hpxi_tls_read(hpxi_tls *tls, uint8_t **data, size_t *size, uint8_t *plain,
-                        size_t plain_size, hpxi_buf *out, hpx_error *error);
+ptrdiff_t hpxi_tls_read(
+    hpxi_tls *tls,
+    uint8_t **data,
+    size_t *size,
+    uint8_t *plain,
+    size_t plain_size,
+    hpxi_buf *out,
+    hpx_error *error);
 
 /* Encrypt `plain` and append the records to `out`. All or nothing. HPX_OK, HPX_E_TLS_PROTOCOL,
  * HPX_E_NO_MEMORY. Only after the handshake. */

@@ -139,12 +139,33 @@ void duo_site_force_tls12(duo_site *site)
     site->server->wolf = wolf;
 }
 
-static size_t duo_alpn_wire(uint8_t *to, const char *name)
+/* "h2,http/1.1" to the wire's form. */
+static size_t duo_alpn_wire(uint8_t *to, const char *names)
 {
-    const size_t size = strlen(name);
-    to[0] = (uint8_t)size;
-    memcpy(to + 1, name, size);
-    return size + 1;
+    size_t used = 0;
+    for (const char *at = names; at != NULL;) {
+        const char *comma = strchr(at, ',');
+        const size_t size = comma == NULL ? strlen(at) : (size_t)(comma - at);
+        assert_true(used + 1 + size <= DUO_ALPN_MAX);
+        to[used++] = (uint8_t)size;
+        memcpy(to + used, at, size);
+        used += size;
+        at = comma == NULL ? NULL : comma + 1;
+    }
+    return used;
+}
+
+void duo_make_with(
+    duo *d, const hpxi_tls_session_config *client, const hpxi_tls_session_config *server)
+{
+    *d = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
+    d->allocator = fa_allocator(&d->memory);
+    hpxi_buf_init(&d->to_server, &d->allocator);
+    hpxi_buf_init(&d->to_client, &d->allocator);
+    d->client_status = HPX_E_PARTIAL;
+    d->server_status = HPX_E_PARTIAL;
+    assert_int_equal(hpxi_tls_new(&d->client, client, &d->allocator, NULL), HPX_OK);
+    assert_int_equal(hpxi_tls_new(&d->server, server, &d->allocator, NULL), HPX_OK);
 }
 
 void duo_make_alpn(
@@ -154,36 +175,26 @@ void duo_make_alpn(
     const char *client_alpn,
     const char *server_alpn)
 {
-    *d = (duo){.memory = FAILING_ALLOCATOR_NEVER, .seed = 1};
-    d->allocator = fa_allocator(&d->memory);
-    hpxi_buf_init(&d->to_server, &d->allocator);
-    hpxi_buf_init(&d->to_client, &d->allocator);
-    d->client_status = HPX_E_PARTIAL;
-    d->server_status = HPX_E_PARTIAL;
-    uint8_t wire[64];
-    hpxi_tls_session_config config = {.context = site->client, .server_name = server_name};
+    uint8_t wire[2][DUO_ALPN_MAX];
+    hpxi_tls_session_config client = {.context = site->client, .server_name = server_name};
+    hpxi_tls_session_config server = {.context = site->server, .is_server = true};
     if (client_alpn != NULL) {
-        config.alpn = wire;
-        config.alpn_bytes = duo_alpn_wire(wire, client_alpn);
+        client.alpn = wire[0];
+        client.alpn_bytes = duo_alpn_wire(wire[0], client_alpn);
     }
-    assert_int_equal(hpxi_tls_new(&d->client, &config, &d->allocator, NULL), HPX_OK);
-    config = (hpxi_tls_session_config){.context = site->server, .is_server = true};
     if (server_alpn != NULL) {
-        config.alpn = wire;
-        config.alpn_bytes = duo_alpn_wire(wire, server_alpn);
+        server.alpn = wire[1];
+        server.alpn_bytes = duo_alpn_wire(wire[1], server_alpn);
     }
-    assert_int_equal(hpxi_tls_new(&d->server, &config, &d->allocator, NULL), HPX_OK);
+    duo_make_with(d, &client, &server);
 }
 
 void duo_make(duo *d, duo_site *site, const char *server_name, bool insecure)
 {
-    duo_make_alpn(d, site, insecure ? "insecure.invalid" : server_name, NULL, NULL);
-    if (insecure) {
-        hpxi_tls_free(d->client);
-        const hpxi_tls_session_config config = {
-            .context = site->client, .server_name = server_name, .insecure_no_verify = true};
-        assert_int_equal(hpxi_tls_new(&d->client, &config, &d->allocator, NULL), HPX_OK);
-    }
+    const hpxi_tls_session_config client = {
+        .context = site->client, .server_name = server_name, .insecure_no_verify = insecure};
+    const hpxi_tls_session_config server = {.context = site->server, .is_server = true};
+    duo_make_with(d, &client, &server);
 }
 
 void duo_free(duo *d)

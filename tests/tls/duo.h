@@ -15,6 +15,7 @@
 
 #define DUO_CUT_RANDOM SIZE_MAX
 #define DUO_PLAIN_MAX  32768
+#define DUO_ALPN_MAX   64
 
 /* A root, a server's context and a client's context that trusts the root. */
 typedef struct duo_site {
@@ -54,7 +55,10 @@ typedef struct duo {
 } duo;
 
 /* Makes both sessions. */
+void duo_make_with(
+    duo *d, const hpxi_tls_session_config *client, const hpxi_tls_session_config *server);
 void duo_make(duo *d, duo_site *site, const char *server_name, bool insecure);
+/* ALPN lists as "h2,http/1.1"; NULL: none. */
 void duo_make_alpn(
     duo *d,
     duo_site *site,

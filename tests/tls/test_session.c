@@ -533,6 +533,11 @@ static const struct {
     {"http/1.1", NULL, ""},
     {NULL, "http/1.1", ""},
     {"h2", "http/1.1", NULL},
+    {"h2,http/1.1", "h2,http/1.1", "h2"},
+    {"h2,http/1.1", "http/1.1", "http/1.1"},
+    {"http/1.1,h2", "h2,http/1.1", "http/1.1"}, /* the client's order counts */
+    {"h2,http/1.1", NULL, ""},
+    {"h2,http/1.1", "http/1.0,HTTP/1.1", NULL}, /* bytes are compared, not letters */
 };
 
 static void test_alpn_is_agreed_or_the_handshake_fails(void **state)
@@ -558,6 +563,29 @@ static void test_alpn_is_agreed_or_the_handshake_fails(void **state)
             duo_free(&d);
         }
     }
+}
+
+static void test_alpn_literals_are_the_lists_they_name(void **state)
+{
+    (void)state;
+    duo d;
+    hpxi_tls_info info;
+    hpxi_tls_session_config client = {
+        .context = sites[0].client, .server_name = NAME, HPXI_TLS_ALPN(HPXI_TLS_ALPN_H2_HTTP1)};
+    hpxi_tls_session_config server = {
+        .context = sites[0].server, .is_server = true, HPXI_TLS_ALPN(HPXI_TLS_ALPN_HTTP1)};
+    duo_make_with(&d, &client, &server);
+    assert_true(duo_handshake(&d));
+    hpxi_tls_get_info(d.client, &info);
+    assert_string_equal(info.alpn, "http/1.1");
+    duo_free(&d);
+    server = (hpxi_tls_session_config){
+        .context = sites[0].server, .is_server = true, HPXI_TLS_ALPN(HPXI_TLS_ALPN_H2)};
+    duo_make_with(&d, &client, &server);
+    assert_true(duo_handshake(&d));
+    hpxi_tls_get_info(d.client, &info);
+    assert_string_equal(info.alpn, "h2");
+    duo_free(&d);
 }
 
 static void test_new_when_the_settings_are_wrong_then_no_session(void **state)
@@ -650,6 +678,7 @@ int main(void)
             test_handshake_when_the_nth_allocation_fails_then_refused_and_nothing_leaks),
         cmocka_unit_test(test_handshake_when_out_cannot_grow_then_no_memory),
         cmocka_unit_test(test_alpn_is_agreed_or_the_handshake_fails),
+        cmocka_unit_test(test_alpn_literals_are_the_lists_they_name),
         cmocka_unit_test(test_new_when_the_settings_are_wrong_then_no_session),
         cmocka_unit_test(test_client_hello_names_the_server_unless_it_is_an_address),
     };
