@@ -90,15 +90,14 @@ typedef struct hpxi_h2_ping {
     struct {                  /* shard thread only */
         hpxi_h2_ping_config config;
         hpxi_h2_ping_state state;
-        bool sample_wanted;          /* DATA arrived, and the last sample is long enough ago */
-        uint32_t stable_count;       /* samples since the window last grew */
-        uint32_t sample_count;       /* pings answered */
-        uint64_t sent_at_ns;         /* of the PING in flight */
-        uint64_t bytes_at_sent;      /* stats.bytes when it was sent */
-        uint64_t sample_at_ns;       /* no sample before */
-        uint64_t sample_delay_ns;    /* now */
-        uint64_t bandwidth_max_bps;  /* bytes per second, the most that was measured */
-        uint64_t keep_alive_from_ns; /* the interval counts from here at the earliest */
+        bool sample_wanted;         /* DATA arrived, and the last sample is long enough ago */
+        bool is_sample;             /* the PING in flight measures bandwidth, too */
+        uint32_t stable_count;      /* samples in a row that did not grow the window */
+        uint64_t sent_at_ns;        /* of the PING in flight */
+        uint64_t bytes_at_sent;     /* stats.bytes then */
+        uint64_t sample_at_ns;      /* no sample before */
+        uint64_t sample_delay_ns;   /* now */
+        uint64_t bandwidth_max_bps; /* bytes per second, the most that was measured */
     } owner;
 } hpxi_h2_ping;
 

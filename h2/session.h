@@ -105,16 +105,17 @@ typedef struct hpxi_h2_limits {
     /* 10/s, 100: SETTINGS frames received. Calm. */
     hpxi_h2_rate settings;
 
-    /* 100/s, 1000: RST_STREAM received. Calm. CVE-2023-44487, rapid reset. */
+    /* 100/s, 1000: RST_STREAM received (client: only those for streams that had ended; the others
+     * each answer a request of ours). Calm. CVE-2023-44487, rapid reset. */
     hpxi_h2_rate resets_received;
 
     /* 100/s, 1000: RST_STREAM that the peer's faults made us send. Calm. CVE-2025-8671. */
     hpxi_h2_rate resets_sent;
 
     /* 1000/s, 10000: frames that carry nothing: empty DATA, HEADERS and CONTINUATION, PRIORITY,
-     * WINDOW_UPDATE, unknown types, PING answers nobody asked for, late frames of closed streams.
-     * Calm. Every stream opened and every DATA frame sent or received earns some back, because an
-     * honest peer's WINDOW_UPDATE follow those. CVE-2019-9511, -9513, -9518. */
+     * WINDOW_UPDATE, unknown types, PING answers nobody asked for, heads of streams that have
+     * ended. Calm. Every stream opened earns 16 back and every DATA frame sent 4, because an honest
+     * peer's WINDOW_UPDATE follow those. CVE-2019-9511, -9513, -9518. */
     hpxi_h2_rate overhead;
 
     /* 16 MiB: all that the session holds, nghttp2's share included. HPX_E_NO_MEMORY. */
@@ -257,8 +258,10 @@ hpx_status hpxi_h2_flush(hpxi_h2 *h2, hpxi_buf *out, size_t out_bytes_max, uint6
 /* When hpxi_h2_flush() must be called at the latest; HPXI_H2_NEVER_NS: no need. */
 uint64_t hpxi_h2_deadline_ns(const hpxi_h2 *h2);
 
-/* The transport ended: no more input. Fails the session with HPX_E_EOF unless it had been drained;
- * then hpxi_h2_next() delivers CLOSED for what was open. */
+/* The transport ended: no more input. Fails the session with HPX_E_EOF, or with HPX_E_H2_GOAWAY if
+ * the peer had sent one with an error code; hpxi_h2_next() delivers CLOSED for what was open.
+ * Whether it had been drained, so that nothing was lost, hpxi_h2_is_drained() tells before and
+ * after. */
 void hpxi_h2_eof(hpxi_h2 *h2);
 
 /* Fail the session from outside (TLS alert, deadline, ...): `status` < 0 is what its streams and
@@ -279,7 +282,7 @@ hpxi_h2_failure_info hpxi_h2_failure(const hpxi_h2 *h2);
  * Write up to `room` bytes of the body to `to`; set *is_last with the last of them (0 bytes are
  * allowed then). Returns the bytes written; HPX_E_AGAIN nothing now, call hpxi_h2_resume() when
  * there is; any other value < 0 resets the stream with INTERNAL_ERROR, and its CLOSED reports that
- * value. Runs inside hpxi_h2_flush(); it may not call any function of this header.
+ * value. Runs inside hpxi_h2_flush() only; it may not call any function of this header.
  */
 typedef ptrdiff_t (*hpxi_h2_pull)(void *ctx, uint8_t *to, size_t room, bool *is_last);
 
