@@ -9,13 +9,11 @@
 #ifndef HPXI_H1_SYNTAX_H
 #define HPXI_H1_SYNTAX_H
 
-#include <hpx/base.h>
+#include <hpx/http.h>
 
-/* One header or trailer field. The value is without the white space around it. */
-typedef struct hpxi_h1_field {
-    hpx_span name;
-    hpx_span value;
-} hpxi_h1_field;
+/* One header or trailer field, delivered to the app as it is. Of one that was read, the value is
+ * without the white space around it. */
+typedef hpx_http_header hpxi_h1_field;
 
 /* Fill *error (may be NULL) with status, stage READY and a text; returns status. */
 hpx_status hpxi_h1_error_set(hpx_error *error, hpx_status status, const char *format, ...)
