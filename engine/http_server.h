@@ -122,7 +122,9 @@ struct hpx_http_server {
     uint16_t port;
     hpx_http_server_stats stats;
     hpxi_server_conn *conns;
-    hpxi_buf names;        /* scratch: lower-case names of one head in HTTP/2 */
+    hpxi_buf names; /* scratch: lower-case names of one head in HTTP/2 */
+    int64_t date_s; /* when `date` was made */
+    char date[32];
     hpx_http_server *next; /* the shard's */
     hpx_http_server *prev;
 };
