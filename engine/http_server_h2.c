@@ -183,10 +183,12 @@ void hpxi_server_h2_bytes(hpxi_server_conn *conn, const uint8_t *data, size_t si
     hpxi_server_mark(conn); /* answers of the session */
 }
 
+static const uint8_t h2_nothing[1];
+
 void hpxi_server_h2_end(hpxi_server_conn *conn)
 {
     hpxi_h2_eof(conn->h2);
-    h2_read(conn, NULL, 0);
+    h2_read(conn, h2_nothing, 0);
     hpxi_server_finish(conn);
 }
 
@@ -194,7 +196,7 @@ void hpxi_server_h2_flush(hpxi_server_conn *conn)
 {
     hpxi_buf *out = hpxi_server_out(conn);
     const hpx_status status = hpxi_h2_flush(conn->h2, out, H2_QUEUE_BYTES, h2_now(conn));
-    h2_read(conn, NULL, 0); /* streams that ended with what was just written */
+    h2_read(conn, h2_nothing, 0); /* streams that ended with what was just written */
     if (conn->state != HPXI_SERVER_HTTP2) {
         return;
     }
