@@ -15,6 +15,7 @@
 #include "engine/conn.h"
 #include "engine/engine.h"
 #include "engine/error.h"
+#include "engine/http_server.h"
 
 /* Budgets of one turn: a flood in one place cannot keep the others waiting for long. */
 #define TURN_COMPLETIONS_MAX 256u
@@ -172,6 +173,7 @@ void hpxi_shard_stop(hpx_shard *shard, uint64_t timeout_ns)
     while (shard->owner.listeners != NULL) {
         hpx_listener_close(shard->owner.listeners);
     }
+    hpxi_servers_stop(shard);
     for (hpx_conn *conn = shard->owner.conns; conn != NULL; conn = conn->next) {
         hpxi_conn_close(conn, 1001, (hpx_span){0}); /* only marks: the list does not change */
     }
@@ -190,12 +192,13 @@ static void shard_stop_step(hpx_shard *shard)
         hpxi_conn_abort(conn);
     }
     shard->owner.had_aborts |= hpxi_http_abort(shard);
+    hpxi_servers_abort(shard);
 }
 
 bool hpxi_shard_is_quiet(const hpx_shard *shard)
 {
     return shard->owner.conn_count == 0 && shard->owner.socks.open_count == 0 &&
-           hpxi_http_is_quiet(shard);
+           hpxi_http_is_quiet(shard) && hpxi_servers_are_quiet(shard);
 }
 
 void hpxi_shard_down(hpx_shard *shard)
@@ -268,6 +271,7 @@ static uint32_t shard_flush(hpx_shard *shard)
         conn = next;
     }
     hpxi_http_flush(shard);
+    (void)hpxi_servers_flush(shard);
     return hpxi_socks_flush(&shard->owner.socks);
 }
 
@@ -284,7 +288,7 @@ static uint32_t shard_settle(hpx_shard *shard)
         conn = next;
         count++;
     }
-    return count;
+    return count + hpxi_servers_settle(shard);
 }
 
 /* May the shard sleep now? Not while anything waits for a later turn, nor with hot sockets (nothing
@@ -297,7 +301,7 @@ static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
     }
     if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL ||
         shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks) ||
-        !hpxi_http_may_sleep(shard)) {
+        !hpxi_http_may_sleep(shard) || !hpxi_servers_may_sleep(shard)) {
         return false;
     }
     return config->wait_mode == HPX_WAIT_SLEEP ||

@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include <hpx/http_server.h>
 #include <hpx/ws.h>
 
 #include "engine/allocator.h"
@@ -76,6 +77,14 @@ struct hpx_shard {
         hpxi_channel *publish_list;
         hpx_listener *listeners;
         hpxi_http_shard http;
+        struct { /* http_server.h */
+            hpx_http_server *all;
+            struct hpxi_server_conn *conns;
+            struct hpxi_server_conn *dirty;
+            struct hpxi_server_conn *settle;
+            hpx_http_call *calls; /* owe an event */
+            uint32_t conn_count;
+        } servers;
         uint64_t stop_deadline_ns;
         bool had_aborts; /* the stop had to abort connections */
     } owner;

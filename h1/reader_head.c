@@ -232,16 +232,20 @@ static hpx_status head_body(hpxi_h1_reader *reader, const head_known *known)
 static hpx_status head_response(hpxi_h1_reader *reader, const head_known *known)
 {
     hpxi_h1_head *head = &reader->head;
-    if (reader->exchange.connect && head->status / 100 == 2) {
-        head->framing = HPXI_H1_TUNNEL; /* Content-Length and Transfer-Encoding are to be ignored */
-        return HPX_OK;
-    }
     const hpx_status status = head_body(reader, known);
     if (status != HPX_OK) {
         return status;
     }
+    if (reader->exchange.connect && head->status / 100 == 2) {
+        head->framing = HPXI_H1_TUNNEL; /* whatever it says about a body is to be ignored */
+        return HPX_OK;
+    }
     const bool announced = head->framing == HPXI_H1_CHUNKED || head->body_bytes != 0;
     if (head->status < 200) {
+        if (head->version_minor == 0) {
+            return head_refuse(
+                reader, 0, "HTTP/1.0 has no interim responses (RFC 9110 15.2): ", head->reason);
+        }
         if (announced) {
             return head_refuse(
                 reader,

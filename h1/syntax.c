@@ -13,37 +13,34 @@
 #include "ring/assert.h"
 
 enum {
-    SYNTAX_TOKEN = 1,  /* tchar */
-    SYNTAX_HOST = 2,   /* in a reg-name or an IPv4 address: RFC 3986 3.2.2 */
-    SYNTAX_SCHEME = 4, /* in a scheme: RFC 3986 3.1 */
-    SYNTAX_V6 = 8,     /* in an IPv6 address */
+    SYNTAX_TOKEN = 1, /* tchar */
+    SYNTAX_HOST = 2,  /* in a reg-name or an IPv4 address: RFC 3986 3.2.2 */
+    SYNTAX_V6 = 4,    /* in an IPv6 address */
 };
 
 /* clang-format off */
 #define T SYNTAX_TOKEN
 #define H SYNTAX_HOST
-#define S SYNTAX_SCHEME
 #define V SYNTAX_V6
 static const uint8_t syntax_classes[256] = {
     ['!'] = T|H, ['#'] = T, ['$'] = T|H, ['%'] = T|H, ['&'] = T|H, ['\''] = T|H, ['('] = H,
-    [')'] = H, ['*'] = T|H, ['+'] = T|H|S, [','] = H, ['-'] = T|H|S, ['.'] = T|H|S|V,
-    ['0'] = T|H|S|V, ['1'] = T|H|S|V, ['2'] = T|H|S|V, ['3'] = T|H|S|V, ['4'] = T|H|S|V,
-    ['5'] = T|H|S|V, ['6'] = T|H|S|V, ['7'] = T|H|S|V, ['8'] = T|H|S|V, ['9'] = T|H|S|V,
+    [')'] = H, ['*'] = T|H, ['+'] = T|H, [','] = H, ['-'] = T|H, ['.'] = T|H|V,
+    ['0'] = T|H|V, ['1'] = T|H|V, ['2'] = T|H|V, ['3'] = T|H|V, ['4'] = T|H|V,
+    ['5'] = T|H|V, ['6'] = T|H|V, ['7'] = T|H|V, ['8'] = T|H|V, ['9'] = T|H|V,
     [':'] = V, [';'] = H, ['='] = H, ['^'] = T, ['_'] = T|H, ['`'] = T, ['|'] = T, ['~'] = T|H,
-    ['A'] = T|H|S|V, ['B'] = T|H|S|V, ['C'] = T|H|S|V, ['D'] = T|H|S|V, ['E'] = T|H|S|V,
-    ['F'] = T|H|S|V, ['G'] = T|H|S, ['H'] = T|H|S, ['I'] = T|H|S, ['J'] = T|H|S, ['K'] = T|H|S,
-    ['L'] = T|H|S, ['M'] = T|H|S, ['N'] = T|H|S, ['O'] = T|H|S, ['P'] = T|H|S, ['Q'] = T|H|S,
-    ['R'] = T|H|S, ['S'] = T|H|S, ['T'] = T|H|S, ['U'] = T|H|S, ['V'] = T|H|S, ['W'] = T|H|S,
-    ['X'] = T|H|S, ['Y'] = T|H|S, ['Z'] = T|H|S,
-    ['a'] = T|H|S|V, ['b'] = T|H|S|V, ['c'] = T|H|S|V, ['d'] = T|H|S|V, ['e'] = T|H|S|V,
-    ['f'] = T|H|S|V, ['g'] = T|H|S, ['h'] = T|H|S, ['i'] = T|H|S, ['j'] = T|H|S, ['k'] = T|H|S,
-    ['l'] = T|H|S, ['m'] = T|H|S, ['n'] = T|H|S, ['o'] = T|H|S, ['p'] = T|H|S, ['q'] = T|H|S,
-    ['r'] = T|H|S, ['s'] = T|H|S, ['t'] = T|H|S, ['u'] = T|H|S, ['v'] = T|H|S, ['w'] = T|H|S,
-    ['x'] = T|H|S, ['y'] = T|H|S, ['z'] = T|H|S,
+    ['A'] = T|H|V, ['B'] = T|H|V, ['C'] = T|H|V, ['D'] = T|H|V, ['E'] = T|H|V,
+    ['F'] = T|H|V, ['G'] = T|H, ['H'] = T|H, ['I'] = T|H, ['J'] = T|H, ['K'] = T|H,
+    ['L'] = T|H, ['M'] = T|H, ['N'] = T|H, ['O'] = T|H, ['P'] = T|H, ['Q'] = T|H,
+    ['R'] = T|H, ['S'] = T|H, ['T'] = T|H, ['U'] = T|H, ['V'] = T|H, ['W'] = T|H,
+    ['X'] = T|H, ['Y'] = T|H, ['Z'] = T|H,
+    ['a'] = T|H|V, ['b'] = T|H|V, ['c'] = T|H|V, ['d'] = T|H|V, ['e'] = T|H|V,
+    ['f'] = T|H|V, ['g'] = T|H, ['h'] = T|H, ['i'] = T|H, ['j'] = T|H, ['k'] = T|H,
+    ['l'] = T|H, ['m'] = T|H, ['n'] = T|H, ['o'] = T|H, ['p'] = T|H, ['q'] = T|H,
+    ['r'] = T|H, ['s'] = T|H, ['t'] = T|H, ['u'] = T|H, ['v'] = T|H, ['w'] = T|H,
+    ['x'] = T|H, ['y'] = T|H, ['z'] = T|H,
 };
 #undef T
 #undef H
-#undef S
 #undef V
 /* clang-format on */
 
@@ -169,12 +166,22 @@ bool hpxi_h1_is_host(hpx_span text)
     return at == text.size;
 }
 
-/* RFC 9112 3.2.2: scheme "://" and something; what follows is the caller's business. */
+/* RFC 9112 3.2.2: "http" or "https", "://", and an authority without user information. */
 static bool syntax_is_absolute(hpx_span target)
 {
-    const size_t scheme = syntax_run(target, SYNTAX_SCHEME);
-    return scheme != 0 && !syntax_is_digit(target.data[0]) && target.size > scheme + 3 &&
-           memcmp(target.data + scheme, "://", 3) == 0;
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        const size_t scheme = strlen(schemes[i]);
+        const hpx_span start = {.data = target.data, .size = scheme};
+        if (target.size > scheme && hpxi_h1_span_has(start, schemes[i])) {
+            size_t end = scheme;
+            while (end < target.size && target.data[end] != '/' && target.data[end] != '?') {
+                end++;
+            }
+            return hpxi_h1_is_host((hpx_span){.data = target.data + scheme, .size = end - scheme});
+        }
+    }
+    return false;
 }
 
 bool hpxi_h1_is_target(hpx_span method, hpx_span target)

@@ -9,13 +9,11 @@
 #ifndef HPXI_H1_SYNTAX_H
 #define HPXI_H1_SYNTAX_H
 
-#include <hpx/base.h>
+#include <hpx/http.h>
 
-/* One header or trailer field. The value is without the white space around it. */
-typedef struct hpxi_h1_field {
-    hpx_span name;
-    hpx_span value;
-} hpxi_h1_field;
+/* One header or trailer field, delivered to the app as it is. Of one that was read, the value is
+ * without the white space around it. */
+typedef hpx_http_header hpxi_h1_field;
 
 /* Fill *error (may be NULL) with status, stage READY and a text; returns status. */
 hpx_status hpxi_h1_error_set(hpx_error *error, hpx_status status, const char *format, ...)
@@ -31,8 +29,9 @@ bool hpxi_h1_is_value(hpx_span text);
 bool hpxi_h1_is_host(hpx_span text);
 
 /*
- * RFC 9112 3.2: does the target have the form that this method may have? "/path", "http://...",
- * "host:port" of a CONNECT, "*" of an OPTIONS; visible ASCII without "#".
+ * RFC 9112 3.2: does the target have the form that this method may have? "/path",
+ * "http://host/path" or https, "host:port" of a CONNECT, "*" of an OPTIONS; visible ASCII without
+ * "#".
  */
 bool hpxi_h1_is_target(hpx_span method, hpx_span target);
 

@@ -187,7 +187,7 @@ hpx_status hpxi_h1_request_check(const hpxi_h1_request *request, hpx_error *erro
         request->fields, request->field_count, reserved, writer_own_field, error);
 }
 
-static hpx_status response_check(const hpxi_h1_response *response, hpx_error *error)
+hpx_status hpxi_h1_response_check(const hpxi_h1_response *response, hpx_error *error)
 {
     static const char *const reserved[] = {
         "Content-Length",
@@ -310,7 +310,7 @@ hpx_status hpxi_h1_request_write(hpxi_buf *out, const hpxi_h1_request *request, 
 
 hpx_status hpxi_h1_response_write(hpxi_buf *out, const hpxi_h1_response *response, hpx_error *error)
 {
-    const hpx_status status = response_check(response, error);
+    const hpx_status status = hpxi_h1_response_check(response, error);
     return status != HPX_OK
                ? status
                : writer_no_memory(writer_append(out, writer_response, response), error);

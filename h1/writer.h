@@ -54,6 +54,9 @@ typedef struct hpxi_h1_response {
     bool keep_alive; /* "Connection: keep-alive", which a client of HTTP/1.0 needs to be told */
 } hpxi_h1_response;
 
+/* HPX_OK, or HPX_E_INVALID with error->detail naming the part, as hpxi_h1_request_check(). */
+hpx_status hpxi_h1_response_check(const hpxi_h1_response *response, hpx_error *error);
+
 /*
  * Append the head. To a HEAD request it is the same head, and no body is written after it. A 204
  * may have no body. HPX_OK; HPX_E_INVALID with error->detail; HPX_E_NO_MEMORY.

@@ -6,6 +6,7 @@
 #include <hpx/base.h>
 #include <hpx/engine.h>
 #include <hpx/http.h>
+#include <hpx/http_server.h>
 #include <hpx/system.h>
 #include <hpx/tls.h>
 #include <hpx/tls_probe.h>
