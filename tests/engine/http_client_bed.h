@@ -69,7 +69,8 @@ void client_bed_until_connections(client_bed *bed, uint64_t count);
 /* The server's side. accept: turns until there is a connection. read: until the text read so far
  * contains `until` (in `text`, which is emptied first); returns its size. */
 int client_bed_accept(client_bed *bed);
-size_t client_bed_read(client_bed *bed, int fd, const char *until, char text[CLIENT_BED_TEXT_BYTES]);
+size_t
+client_bed_read(client_bed *bed, int fd, const char *until, char text[CLIENT_BED_TEXT_BYTES]);
 void client_bed_write(client_bed *bed, int fd, const char *text);
 void client_bed_write_bytes(client_bed *bed, int fd, const void *bytes, size_t size);
 
