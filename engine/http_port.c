@@ -556,33 +556,22 @@ int hpx_http_next(hpx_http_client *client, hpx_http_event *event)
     return port_next(client, event); /* what came in between */
 }
 
+static int port_take_any(void *object, void *out)
+{
+    hpx_http_client *client = object;
+    const int got = port_next(client, out);
+    return got == 0 && client->open_count == 0 ? HPX_E_CLOSED : got;
+}
+
+static bool port_is_empty(void *object)
+{
+    return port_client_may_sleep(object);
+}
+
 int hpx_http_wait(hpx_http_client *client, hpx_http_event *event, uint64_t timeout_ns)
 {
     HPX_ASSERT(client->core == NULL);
-    hpxi_doorbell *bell = &client->port->core->doorbell;
-    const uint64_t start_ns = hpx_clock_now_ns();
-    for (bool waited = false;; waited = true) {
-        const int got = port_next(client, event);
-        if (got != 0) {
-            if (waited && client->port->fd_mode) { /* the wait took the descriptor's wake-up */
-                hpxi_doorbell_write(bell);
-            }
-            return got;
-        }
-        if (client->open_count == 0) {
-            return HPX_E_CLOSED;
-        }
-        const uint64_t passed_ns = hpx_clock_now_ns() - start_ns;
-        if (passed_ns >= timeout_ns) {
-            return HPX_E_TIMEOUT;
-        }
-        hpxi_doorbell_prepare(bell);
-        if (port_client_may_sleep(client)) {
-            (void)hpxi_doorbell_wait(
-                bell, timeout_ns == UINT64_MAX ? UINT64_MAX : timeout_ns - passed_ns);
-        }
-        hpxi_doorbell_cancel(bell);
-    }
+    return hpxi_port_wait(client->port, port_take_any, port_is_empty, client, event, timeout_ns);
 }
 
 int hpx_http_fd(hpx_http_client *client)

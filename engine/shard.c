@@ -44,8 +44,9 @@ void hpxi_shard_fini(hpx_shard *shard)
     HPX_ASSERT(shard->owner.phase == HPXI_SHARD_DOWN);
     for (uint32_t i = 0; i < HPXI_PORTS_MAX; i++) {
         hpxi_link *link = atomic_load_explicit(&shard->shared.links[i], memory_order_relaxed);
-        if (link != NULL) {
-            hpxi_port_core_release(link->port); /* the shard never came back to unlink it */
+        if (link != NULL) { /* the shard never came back to unlink it */
+            hpxi_link_drain(link);
+            hpxi_port_core_release(link->port);
         }
     }
     hpxi_doorbell_fini(&shard->doorbell);

@@ -75,6 +75,7 @@ struct hpx_shard {
         hpx_conn *settle_list; /* owe an event, or may be freed */
         hpx_conn *dirty_list;  /* have plain bytes to encrypt */
         hpxi_channel *publish_list;
+        hpx_subscription *feed_list; /* their feeds have something to publish */
         hpx_listener *listeners;
         hpxi_http_shard http;
         struct { /* http_server.h */
@@ -137,6 +138,7 @@ bool hpxi_links_are_empty_sc(hpx_shard *shard);
 
 /* A channel has something to publish at the end of the turn (link.c). */
 void hpxi_shard_mark_publish(hpx_shard *shard, hpxi_channel *channel);
+void hpxi_shard_mark_feed(hpx_shard *shard, hpx_subscription *subscription);
 uint32_t hpxi_shard_publish(hpx_shard *shard);
 
 /* Steps for the HTTP clients (http_core.c). */
