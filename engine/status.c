@@ -76,7 +76,6 @@
     X(HPX_E_H2_REFUSED, "the peer refused the request without processing it")                      \
     X(HPX_E_H2_RESET, "the peer reset the HTTP/2 stream")                                          \
     X(HPX_E_H2_GOAWAY, "the peer ended the HTTP/2 connection with an error")                       \
-    X(HPX_E_CANCELLED, "the request was cancelled")                                                \
     X(HPX_E_HTTP_TIMEOUT, "the request was not finished in the time that was set")                 \
     X(HPX_E_HTTP_FIRST_BYTE, "the response did not begin in the time that was set")                \
     X(HPX_E_HTTP_IDLE, "no byte moved in the time that was set")                                   \

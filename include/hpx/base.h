@@ -133,7 +133,6 @@ enum {
     HPX_E_H2_GOAWAY = -5704,   /* the peer ended the connection with an error code */
 
     /* conn: HTTP requests (RFC 9110) */
-    HPX_E_CANCELLED = -5600,         /* hpx_http_cancel(), or the client or the engine went */
     HPX_E_HTTP_TIMEOUT = -5601,      /* timeout_ns passed */
     HPX_E_HTTP_FIRST_BYTE = -5602,   /* first_byte_timeout_ns passed */
     HPX_E_HTTP_IDLE = -5603,         /* idle_timeout_ns passed */
