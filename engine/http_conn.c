@@ -241,6 +241,9 @@ static void conn_begin_tls(hpxi_http_conn *conn)
         .server_name = origin->server_name,
         .alpn = conn_alpn_any,
         .alpn_bytes = sizeof(conn_alpn_any),
+        .sessions = conn->core->shard->owner.tls_sessions,
+        .host = origin->host,
+        .port = origin->port,
     };
     memcpy(&config.context, &origin->tls, sizeof(config.context)); /* for its reference count */
     if (origin->version == HPX_HTTP_1_1) {

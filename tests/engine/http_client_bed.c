@@ -174,7 +174,7 @@ http_answer *client_bed_post(client_bed *bed, const char *url, const char *body)
 void client_bed_turn(client_bed *bed, uint32_t turns)
 {
     for (uint32_t i = 0; i < turns; i++) {
-        (void)hpx_shard_poll_wait(bed->shard, HPX_NS_PER_MS / 4);
+        (void)hpx_shard_poll_wait(bed->shard, 20 * HPX_NS_PER_US);
     }
 }
 
