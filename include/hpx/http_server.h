@@ -134,7 +134,8 @@ HPX_API void hpx_http_server_close(hpx_http_server *server);
  * @param error    may be NULL; on failure names what is wrong
  * @thread   owner   @alloc never in steady state   @blocks never
  * @returns  HPX_OK; HPX_E_INVALID (nothing was sent: answer again), HPX_E_STATE (an answer has
- *           begun, or the call is over and CLOSED is on its way), HPX_E_NO_MEMORY (the call is lost)
+ *           begun, or the call is over and CLOSED is on its way), HPX_E_NO_MEMORY (the call is
+ *           lost)
  */
 HPX_API hpx_status hpx_http_call_answer(
     hpx_http_call *call, uint16_t status, const hpx_http_header *headers, uint32_t header_count,
