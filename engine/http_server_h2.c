@@ -297,7 +297,11 @@ hpx_status hpxi_server_h2_head(
     }
     const bool empty = call->no_body || call->body_bytes == 0;
     const hpxi_h2_body body = {.pull = empty ? NULL : h2_pull, .pull_ctx = empty ? NULL : call};
-    return hpxi_h2_respond(conn->h2, call->stream, status, fields, count, &body, error);
+    const hpx_status result =
+        hpxi_h2_respond(conn->h2, call->stream, status, fields, count, &body, error);
+    /* Anything but these: the stream or the session has ended, and CLOSED is on its way. */
+    return result == HPX_OK || result == HPX_E_INVALID || result == HPX_E_NO_MEMORY ? result
+                                                                                    : HPX_E_STATE;
 }
 
 void hpxi_server_h2_abort(hpx_http_call *call)

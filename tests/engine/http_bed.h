@@ -28,10 +28,13 @@ typedef struct http_bed {
     uint32_t kept_count;
     uint64_t stream_left; /* "/big" */
     uint32_t writable;    /* WRITABLE events */
+    bool lenient;         /* memory may run out: answers need not succeed */
 } http_bed;
 
-/* `config` NULL: defaults, on a free port of 127.0.0.1. */
+/* `config` NULL: defaults, on a free port of 127.0.0.1. `allocator` NULL: the library's. */
 void bed_open(http_bed *bed, const hpx_http_server_config *config);
+void bed_open_with(
+    http_bed *bed, const hpx_http_server_config *config, const hpx_allocator *allocator);
 void bed_stop(http_bed *bed); /* every call must have been closed */
 
 void bed_turn(http_bed *bed);

@@ -12,6 +12,7 @@
 
 #include "tests/engine/http_bed.h"
 #include "tests/support/descriptors.h"
+#include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
 #define HOST      " HTTP/1.1\r\nHost: x\r\n"
@@ -409,6 +410,39 @@ static void test_http_server_when_steady_then_no_allocation(void **state)
     bed_stop(&bed);
 }
 
+/* Memory runs out at each allocation of a connection in turn: it is lost or not, but the server
+ * goes on, and every call that was seen ends. */
+static void test_http_server_when_any_allocation_fails_then_it_goes_on(void **state)
+{
+    (void)state;
+    static const char requests[] = "POST /echo" HOST "Content-Length: 5\r\n\r\nhello" GET(
+        "/chunks") "PUT /echo" HOST "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                   "3\r\nabc\r\n0\r\nT: u\r\n\r\n";
+    static const char good[] =
+        "200 keep POST||hello||x\n200 keep one,two,three\n200 last PUT||abc||x\nFIN";
+    failing_allocator fa = FAILING_ALLOCATOR_NEVER;
+    const hpx_allocator allocator = fa_allocator(&fa);
+    http_bed bed;
+    bed_open_with(&bed, NULL, &allocator);
+    bed.lenient = true;
+    uint32_t failures = 0;
+    for (size_t i = 0; failures < 2; i++) {
+        fa.fail_at = fa.count + i;
+        bed_exchange(&bed, requests, UNTIL_END, false);
+        const bool hit = fa.count > fa.fail_at;
+        fa.fail_at = SIZE_MAX;
+        failures += hit ? 0 : 1; /* twice none: all were met */
+        bed_turns(&bed, 20);
+        assert_int_equal(bed.closed, bed.requests);
+        bed_exchange(&bed, requests, UNTIL_END, false);
+        assert_string_equal(bed_text, good);
+        assert_true(i < 100);
+    }
+    assert_true(bed.requests > 10);
+    bed_stop(&bed);
+    assert_int_equal(fa.live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_http_server_when_engine_stops_then_calls_are_lost),
         cmocka_unit_test(test_http_server_when_config_is_bad_then_refused_with_reason),
         cmocka_unit_test(test_http_server_when_steady_then_no_allocation),
+        cmocka_unit_test(test_http_server_when_any_allocation_fails_then_it_goes_on),
     };
     return cmocka_run_group_tests_name("engine/http_server", tests, NULL, NULL);
 }
