@@ -87,7 +87,7 @@ static void h2_on_request(hpxi_server_conn *conn, const hpxi_h2_event *event)
     call->stream = event->stream;
     (void)hpxi_h2_set_user(conn->h2, event->stream, call);
     if (first) {
-        hpxi_server_set_deadline(conn, conn->server->config.stall_timeout_ns);
+        hpxi_server_watch(conn);
     }
 }
 

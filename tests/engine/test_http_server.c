@@ -114,6 +114,31 @@ static void test_http_server_when_request_is_bad_then_refused_and_closed(void **
     bed_stop(&bed);
 }
 
+/* The limit on bodies, met and passed by one; announced, and only found out. */
+static void test_http_server_when_body_reaches_limit_then_413_beyond(void **state)
+{
+    (void)state;
+    static const row rows[] = {
+        {"PUT /echo" HOST "Content-Length: 5\r\n\r\nhello", 1, "200 keep PUT||hello||x\n"},
+        {"PUT /echo" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+         1,
+         "200 keep PUT||abcde||x\n"},
+        {"PUT /echo" HOST "Content-Length: 6\r\n\r\nhello!",
+         UNTIL_END,
+         "413 last the body is too large\n\nFIN"},
+        {"PUT /echo" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+         UNTIL_END,
+         "413 last the body is too large\n\nFIN"},
+    };
+    http_bed bed;
+    hpx_http_server_config config = HPX_HTTP_SERVER_CONFIG_INIT;
+    config.body_bytes_max = 5;
+    bed_open(&bed, &config);
+    check_rows(&bed, rows, COUNT_OF(rows));
+    assert_int_equal(bed.requests, 2);
+    bed_stop(&bed);
+}
+
 /* A good request, then a bad one in the same segment: the good one is answered first. */
 static void test_http_server_when_pipelined_then_answers_in_order(void **state)
 {
@@ -448,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_http_server_when_asked_then_answers_of_every_form),
         cmocka_unit_test(test_http_server_when_request_is_bad_then_refused_and_closed),
+        cmocka_unit_test(test_http_server_when_body_reaches_limit_then_413_beyond),
         cmocka_unit_test(test_http_server_when_pipelined_then_answers_in_order),
         cmocka_unit_test(test_http_server_when_answered_later_then_the_next_ones_wait),
         cmocka_unit_test(test_http_server_when_request_is_cut_then_the_same_answer),

@@ -305,6 +305,63 @@ static void test_h2_when_connection_breaks_then_all_calls_are_lost(void **state)
     bed_stop(&bed);
 }
 
+static ptrdiff_t never(void *ctx, uint8_t *to, size_t room, bool *is_last)
+{
+    (void)ctx;
+    (void)to;
+    (void)room;
+    *is_last = false;
+    return HPX_E_AGAIN;
+}
+
+/* A body that does not come; while another stream of the connection lives on. */
+static void test_h2_when_body_stalls_then_reset_and_others_go_on(void **state)
+{
+    (void)state;
+    http_bed bed;
+    h2_client c;
+    hpx_http_server_config config = HPX_HTTP_SERVER_CONFIG_INIT;
+    config.request_timeout_ns = 30 * HPX_NS_PER_MS;
+    bed_open(&bed, &config);
+    client_open(&c, &bed);
+    ask(&c, 0, "/later", NULL);
+    turn_until(&c, &bed, bed.kept_count == 1);
+    const hpxi_h2_request_head head = {
+        .method = hpx_span_of("POST"),
+        .scheme = hpx_span_of("http"),
+        .authority = hpx_span_of("x"),
+        .path = hpx_span_of("/echo")};
+    const hpxi_h2_body body = {.pull = never};
+    assert_int_equal(
+        hpxi_h2_request(c.h2, &c.visits[1].stream, &head, &body, &c.visits[1], NULL), HPX_OK);
+    turn_until(&c, &bed, c.visits[1].closed);
+    assert_int_equal(c.visits[1].status, 0);
+    assert_int_equal(bed.requests, 1);
+    assert_int_equal(
+        hpx_http_call_answer(bed.kept[0], 200, NULL, 0, hpx_span_of("late"), NULL), HPX_OK);
+    turn_until(&c, &bed, c.visits[0].closed);
+    expect_visit(&c, 0, 200, "late");
+    client_close(&c);
+    bed_stop(&bed);
+}
+
+/* Without a request for a time, GOAWAY and the end. */
+static void test_h2_when_idle_then_closed(void **state)
+{
+    (void)state;
+    http_bed bed;
+    h2_client c;
+    hpx_http_server_config config = HPX_HTTP_SERVER_CONFIG_INIT;
+    config.idle_timeout_ns = 30 * HPX_NS_PER_MS;
+    bed_open(&bed, &config);
+    client_open(&c, &bed);
+    ask(&c, 0, "/hello", NULL);
+    turn_until(&c, &bed, c.visits[0].closed);
+    turn_until(&c, &bed, c.goaway && c.peer_ended);
+    client_close(&c);
+    bed_stop(&bed);
+}
+
 /* Bytes that are no HTTP/2 after its preface: GOAWAY, and the end. */
 static void test_h2_when_frames_are_garbage_then_closed(void **state)
 {
@@ -364,6 +421,8 @@ int main(void)
         cmocka_unit_test(test_h2_when_stream_is_reset_then_call_ends_once),
         cmocka_unit_test(test_h2_when_server_closes_then_open_calls_go_on),
         cmocka_unit_test(test_h2_when_connection_breaks_then_all_calls_are_lost),
+        cmocka_unit_test(test_h2_when_body_stalls_then_reset_and_others_go_on),
+        cmocka_unit_test(test_h2_when_idle_then_closed),
         cmocka_unit_test(test_h2_when_frames_are_garbage_then_closed),
         cmocka_unit_test(test_h2_when_any_allocation_fails_then_calls_end_and_it_goes_on),
     };
