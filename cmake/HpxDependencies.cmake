@@ -63,8 +63,8 @@ if(NOT HPX_NGHTTP2_LIMITS_CONTINUATIONS)
 endif()
 
 set(HPX_DEPENDENCIES
-    PkgConfig::WOLFSSL PkgConfig::LIBURING PkgConfig::CARES PkgConfig::ZLIB
-    PkgConfig::NGHTTP2 Threads::Threads)
+    PkgConfig::WOLFSSL PkgConfig::LIBURING PkgConfig::CARES PkgConfig::ZLIB PkgConfig::NGHTTP2
+    Threads::Threads)
 
 # The static mimalloc only: the shared one replaces malloc() in the whole process.
 set(HPX_HAVE_MIMALLOC 0)

@@ -27,6 +27,7 @@ static void engine_defaults(hpx_engine_config *config)
     HPXI_DEFAULT(config->sq_entries, 256);
     HPXI_DEFAULT(config->cq_entries, 4096);
     HPXI_DEFAULT(config->dns_cache_entries, 256);
+    HPXI_DEFAULT(config->tls_session_hosts_max, 256);
     if (config->wait_mode == HPX_WAIT_DEFAULT) {
         config->wait_mode = config->cpu_count != 0 ? HPX_WAIT_SPIN : HPX_WAIT_SPIN_THEN_SLEEP;
     }
@@ -71,6 +72,7 @@ static hpx_status engine_check_sizes(const hpx_engine_config *config, hpx_error 
         {"sq_entries", config->sq_entries, 8, 4096, true, "a power of two from 8 to 4096"},
         {"cq_entries", config->cq_entries, 16, 65536, true, "a power of two from 16 to 65536"},
         {"dns_cache_entries", config->dns_cache_entries, 0, 4096, false, "0 to 4096"},
+        {"tls_session_hosts_max", config->tls_session_hosts_max, 1, 65536, false, "1 to 65536"},
     };
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         const uint32_t value = members[i].value;

@@ -44,8 +44,9 @@ void hpxi_shard_fini(hpx_shard *shard)
     HPX_ASSERT(shard->owner.phase == HPXI_SHARD_DOWN);
     for (uint32_t i = 0; i < HPXI_PORTS_MAX; i++) {
         hpxi_link *link = atomic_load_explicit(&shard->shared.links[i], memory_order_relaxed);
-        if (link != NULL) {
-            hpxi_port_core_release(link->port); /* the shard never came back to unlink it */
+        if (link != NULL) { /* the shard never came back to unlink it */
+            hpxi_link_drain(link);
+            hpxi_port_core_release(link->port);
         }
     }
     hpxi_doorbell_fini(&shard->doorbell);
@@ -104,10 +105,14 @@ static hpx_status shard_make_parts(hpx_shard *shard, hpx_error *error)
         shard->allocator,
         error);
     if (status == HPX_OK) {
+        const hpxi_tls_cache_config sessions = {
+            .hosts_max = config->tls_session_hosts_max, .now_ns = &shard->owner.now_ns};
         shard->owner.plain = hpxi_alloc(shard->allocator, HPXI_PLAIN_BYTES, HPXI_CACHE_LINE);
-        if (shard->owner.plain != NULL) {
+        if (shard->owner.plain != NULL &&
+            hpxi_tls_cache_new(&shard->owner.tls_sessions, &sessions, shard->allocator) == HPX_OK) {
             return HPX_OK;
         }
+        hpxi_free(shard->allocator, shard->owner.plain, HPXI_PLAIN_BYTES);
         status = hpxi_error_set(error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, "no memory");
         hpxi_resolver_free(shard->owner.resolver);
     }
@@ -173,6 +178,7 @@ void hpxi_shard_stop(hpx_shard *shard, uint64_t timeout_ns)
     for (hpx_conn *conn = shard->owner.conns; conn != NULL; conn = conn->next) {
         hpxi_conn_close(conn, 1001, (hpx_span){0}); /* only marks: the list does not change */
     }
+    hpxi_http_stop(shard);
 }
 
 static void shard_stop_step(hpx_shard *shard)
@@ -186,13 +192,14 @@ static void shard_stop_step(hpx_shard *shard)
         shard->owner.had_aborts = true;
         hpxi_conn_abort(conn);
     }
+    shard->owner.had_aborts |= hpxi_http_abort(shard);
     hpxi_servers_abort(shard);
 }
 
 bool hpxi_shard_is_quiet(const hpx_shard *shard)
 {
-    return shard->owner.conn_count == 0 && hpxi_servers_are_quiet(shard) &&
-           shard->owner.socks.open_count == 0;
+    return shard->owner.conn_count == 0 && shard->owner.socks.open_count == 0 &&
+           hpxi_http_is_quiet(shard) && hpxi_servers_are_quiet(shard);
 }
 
 void hpxi_shard_down(hpx_shard *shard)
@@ -201,6 +208,8 @@ void hpxi_shard_down(hpx_shard *shard)
     HPX_ASSERT(hpxi_shard_is_quiet(shard));
     HPX_ASSERT(shard->owner.settle_list == NULL);
     (void)hpxi_shard_publish(shard);
+    hpxi_http_down(shard);
+    hpxi_tls_cache_free(shard->owner.tls_sessions);
     hpxi_resolver_free(shard->owner.resolver);
     hpxi_socks_fini(&shard->owner.socks);
     hpxi_ring_free(shard->owner.ring, SHARD_REAP_NS);
@@ -262,6 +271,7 @@ static uint32_t shard_flush(hpx_shard *shard)
         hpxi_conn_flush(conn);
         conn = next;
     }
+    hpxi_http_flush(shard);
     (void)hpxi_servers_flush(shard);
     return hpxi_socks_flush(&shard->owner.socks);
 }
@@ -291,8 +301,8 @@ static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
         return false; /* stopped: nothing would wake it */
     }
     if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL ||
-        shard->owner.settle_list != NULL || !hpxi_servers_may_sleep(shard) ||
-        !hpxi_socks_may_sleep(&shard->owner.socks)) {
+        shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks) ||
+        !hpxi_http_may_sleep(shard) || !hpxi_servers_may_sleep(shard)) {
         return false;
     }
     return config->wait_mode == HPX_WAIT_SLEEP ||
@@ -316,7 +326,8 @@ static void shard_sleep(hpx_shard *shard, uint64_t timeout_ns)
     hpxi_doorbell_prepare(&shard->doorbell);
     const bool stop_asked = atomic_load_explicit(&shard->shared.stop, memory_order_seq_cst) != 0 &&
                             shard->owner.phase == HPXI_SHARD_RUNNING;
-    if (!stop_asked && hpxi_links_are_empty_sc(shard) && !hpxi_ring_has_work(shard->owner.ring)) {
+    if (!stop_asked && hpxi_links_are_empty_sc(shard) && hpxi_http_is_empty_sc(shard) &&
+        !hpxi_ring_has_work(shard->owner.ring)) {
         const uint64_t sleep_ns = shard_sleep_ns(shard, timeout_ns);
         if (sleep_ns != 0) {
             const int ready = hpxi_ring_wait(shard->owner.ring, sleep_ns);
@@ -331,6 +342,7 @@ static uint32_t shard_work(hpx_shard *shard)
 {
     uint32_t work = hpxi_links_control(shard);
     work += hpxi_links_data(shard);
+    work += hpxi_http_commands(shard);
     work += shard_flush(shard); /* commands do not wait for the receives of this turn */
     if (shard->owner.socks.hot_count != 0) {
         work += hpxi_socks_receive_hot(&shard->owner.socks, TURN_RECEIVE_MAX);
@@ -343,7 +355,9 @@ static uint32_t shard_work(hpx_shard *shard)
     shard_stop_step(shard);
     work += shard_flush(shard);
     work += shard_settle(shard);
+    work += hpxi_http_settle(shard);
     work += hpxi_shard_publish(shard);
+    hpxi_http_publish(shard);
     return work;
 }
 

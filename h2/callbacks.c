@@ -28,6 +28,7 @@ static bool incoming_is_head(const nghttp2_frame *frame)
 static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame, void *user)
 {
     hpxi_h2 *h2 = user;
+    HPX_DASSERT(h2->is_inside);
     if (!incoming_is_head(frame)) {
         return 0;
     }
@@ -55,6 +56,7 @@ static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame
 static bool incoming_copy(hpxi_h2 *h2, nghttp2_vec from, hpx_span *to)
 {
     const size_t offset = hpxi_buf_size(&h2->arena);
+    HPX_DASSERT(offset <= h2->config.limits.header_list_bytes_max);
     if (!hpxi_buf_append(&h2->arena, from.base, from.len)) {
         return false;
     }
@@ -190,6 +192,7 @@ static int on_invalid_header(
 static void incoming_settle(const hpxi_h2 *h2, hpx_span *span)
 {
     const size_t offset = (uintptr_t)span->data;
+    HPX_DASSERT(offset + span->size <= hpxi_buf_size(&h2->arena));
     span->data = span->size == 0 ? NULL : h2->arena.data + h2->arena.head + offset;
 }
 
@@ -197,6 +200,9 @@ static void incoming_settle(const hpxi_h2 *h2, hpx_span *span)
 static void incoming_deliver(hpxi_h2 *h2, hpxi_h2_slot *slot)
 {
     hpxi_h2_incoming *in = &h2->incoming;
+    HPX_DASSERT(!in->is_broken);
+    HPX_DASSERT(!slot->is_ended);
+    HPX_DASSERT(in->field_count <= h2->config.limits.fields_max);
     hpxi_h2_event_kind kind = HPXI_H2_TRAILERS;
     if (!slot->got_final && h2->config.is_server) {
         kind = HPXI_H2_REQUEST;
@@ -239,7 +245,7 @@ static int on_data_chunk(
     (void)library;
     (void)flags;
     hpxi_h2 *h2 = user;
-    h2->was_useful = true;
+    HPX_DASSERT(h2->is_inside);
     const hpxi_h2_stream stream = hpxi_h2_handle_of(h2, stream_id);
     hpxi_h2_slot *slot = hpxi_h2_slot_of(h2, stream);
     if (slot == NULL) {
@@ -329,6 +335,7 @@ static int on_frame_recv(nghttp2_session *library, const nghttp2_frame *frame, v
 {
     (void)library;
     hpxi_h2 *h2 = user;
+    HPX_DASSERT(h2->is_inside);
     h2->was_useful = true;
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
@@ -382,6 +389,7 @@ static int on_stream_close(nghttp2_session *library, int32_t stream_id, uint32_t
 {
     (void)library;
     hpxi_h2 *h2 = user;
+    HPX_DASSERT(h2->is_inside);
     const hpxi_h2_stream stream = hpxi_h2_handle_of(h2, stream_id);
     hpxi_h2_slot *slot = hpxi_h2_slot_of(h2, stream);
     /* Requests are written in the order of their numbers. One above the last was dropped before: it
@@ -460,6 +468,7 @@ static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, v
 {
     (void)library;
     hpxi_h2 *h2 = user;
+    HPX_DASSERT(h2->is_inside);
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {

@@ -68,6 +68,7 @@ static input_frame_cost input_frame_cost_of(const hpxi_h2 *h2)
                    : INPUT_COST_RESET;
     case NGHTTP2_PRIORITY:
     case NGHTTP2_WINDOW_UPDATE:
+    case NGHTTP2_GOAWAY:
         return INPUT_COST_OVERHEAD;
     default:
         return INPUT_COST_NONE; /* counted afterwards, if nothing came of it */
@@ -105,41 +106,23 @@ hpxi_h2_event *hpxi_h2_session_push(hpxi_h2 *h2, hpxi_h2_event_kind kind, hpxi_h
 
 static void input_header_complete(hpxi_h2 *h2)
 {
+    HPX_DASSERT(h2->header_have == HPXI_H2_FRAME_HEADER_BYTES);
+    HPX_DASSERT(h2->event_count == 0); /* those of the frame before were taken */
     h2->payload_left = input_frame_size(h2);
     h2->frames_received++;
     h2->was_useful = false;
     input_charge(h2, input_frame_cost_of(h2));
+    if (input_frame_type(h2) == NGHTTP2_PUSH_PROMISE) {
+        /* Our first frame forbade it, and a request to push for came after that frame. */
+        hpxi_h2_session_fail(
+            h2,
+            HPX_E_H2_PROTOCOL,
+            HPXI_H2_PROTOCOL_ERROR,
+            "PUSH_PROMISE: push is disabled (RFC 9113 8.4)");
+    }
     if (input_frame_type(h2) != NGHTTP2_DATA) {
         hpxi_h2_ping_record_non_data(&h2->ping, h2->now_ns);
     }
-}
-
-/* How many bytes of the input belong to the frame under way (or the preface). */
-static size_t input_piece(hpxi_h2 *h2, const uint8_t *data, size_t size)
-{
-    if (h2->magic_left != 0) {
-        const size_t magic = size < h2->magic_left ? size : h2->magic_left;
-        h2->magic_left -= (uint32_t)magic;
-        return magic;
-    }
-    size_t used = 0;
-    if (h2->header_have < HPXI_H2_FRAME_HEADER_BYTES) {
-        const size_t need = HPXI_H2_FRAME_HEADER_BYTES - h2->header_have;
-        used = size < need ? size : need;
-        memcpy(h2->header + h2->header_have, data, used);
-        h2->header_have += (uint32_t)used;
-        if (h2->header_have < HPXI_H2_FRAME_HEADER_BYTES) {
-            return used;
-        }
-        input_header_complete(h2);
-    }
-    const size_t left = size - used;
-    const uint32_t payload = left < h2->payload_left ? (uint32_t)left : h2->payload_left;
-    h2->payload_left -= payload;
-    if (input_frame_type(h2) == NGHTTP2_DATA) {
-        hpxi_h2_ping_record_data(&h2->ping, payload, h2->now_ns);
-    }
-    return used + payload;
 }
 
 /* A frame is whole and nothing came of it: it was of no use, or it broke a rule. */
@@ -168,34 +151,95 @@ static void input_end_unwritten(hpxi_h2 *h2)
     }
 }
 
-/* Some bytes of one frame to nghttp2; what it brings is in h2->events and the slots afterwards. */
-static void input_feed(hpxi_h2 *h2, const uint8_t **data, size_t *size, hpxi_buf *out)
+/* Bytes to nghttp2; what they bring is in h2->events and the slots afterwards. false: failed. */
+static bool input_give(hpxi_h2 *h2, const uint8_t *data, size_t size)
 {
-    const size_t piece = input_piece(h2, *data, *size);
-    HPX_DASSERT(piece != 0);
-    if (h2->failure.status != HPX_OK) {
-        return; /* a flood: this frame is not looked at */
-    }
+    HPX_DASSERT(h2->failure.status == HPX_OK); /* nghttp2 may not be used after it */
+    HPX_DASSERT(size != 0);
     h2->is_inside = true;
-    const ssize_t taken = nghttp2_session_mem_recv(h2->library, *data, piece);
+    const ssize_t taken = nghttp2_session_mem_recv(h2->library, data, size);
     h2->is_inside = false;
+    if (hpxi_h2_session_check(h2, (int)taken) != HPX_OK) {
+        return false;
+    }
+    HPX_ASSERT((size_t)taken == size); /* we pause nothing */
+    return true;
+}
+
+/* The client's preface: 24 bytes before the first frame. */
+static void input_feed_magic(hpxi_h2 *h2, const uint8_t **data, size_t *size)
+{
+    const size_t piece = *size < h2->magic_left ? *size : h2->magic_left;
+    h2->magic_left -= (uint32_t)piece;
+    (void)input_give(h2, *data, piece);
     *data += piece;
     *size -= piece;
-    if (hpxi_h2_session_check(h2, (int)taken) != HPX_OK) {
-        return;
+}
+
+/*
+ * Gather the frame's header. A header that was cut goes to nghttp2 as a whole from here: some
+ * versions count a CONTINUATION again for each piece of its header. One that lies whole in the
+ * input stays there, *used bytes of it, to go with its payload. false: not complete, or failed.
+ */
+static bool input_feed_header(hpxi_h2 *h2, const uint8_t **data, size_t *size, size_t *used)
+{
+    const uint32_t had = h2->header_have;
+    const size_t need = HPXI_H2_FRAME_HEADER_BYTES - had;
+    const size_t piece = *size < need ? *size : need;
+    memcpy(h2->header + had, *data, piece);
+    h2->header_have += (uint32_t)piece;
+    if (h2->header_have == HPXI_H2_FRAME_HEADER_BYTES) {
+        input_header_complete(h2);
     }
-    HPX_ASSERT((size_t)taken == piece);
+    if (had == 0 && piece == HPXI_H2_FRAME_HEADER_BYTES) {
+        *used = piece;
+        return h2->failure.status == HPX_OK;
+    }
+    *data += piece;
+    *size -= piece;
+    return h2->header_have == HPXI_H2_FRAME_HEADER_BYTES && h2->failure.status == HPX_OK &&
+           input_give(h2, h2->header, HPXI_H2_FRAME_HEADER_BYTES);
+}
+
+/* What is done when nghttp2 has returned. */
+static void input_settle(hpxi_h2 *h2, hpxi_buf *out)
+{
     if (h2->is_closing_by_goaway) {
         input_end_unwritten(h2);
         h2->is_closing_by_goaway = false;
     }
     hpxi_h2_session_refund(h2);
-    if (h2->header_have == HPXI_H2_FRAME_HEADER_BYTES && h2->payload_left == 0) {
+    if (h2->payload_left == 0) {
         h2->header_have = 0;
         if (!h2->was_useful) {
             input_frame_was_useless(h2, out);
         }
     }
+}
+
+/* Bytes of one frame at most. */
+static void input_feed(hpxi_h2 *h2, const uint8_t **data, size_t *size, hpxi_buf *out)
+{
+    if (h2->magic_left != 0) {
+        input_feed_magic(h2, data, size);
+        return;
+    }
+    size_t used = 0;
+    if (h2->header_have < HPXI_H2_FRAME_HEADER_BYTES && !input_feed_header(h2, data, size, &used)) {
+        return;
+    }
+    const size_t left = *size - used;
+    const uint32_t payload = left < h2->payload_left ? (uint32_t)left : h2->payload_left;
+    h2->payload_left -= payload;
+    if (input_frame_type(h2) == NGHTTP2_DATA) {
+        hpxi_h2_ping_record_data(&h2->ping, payload, h2->now_ns);
+    }
+    const size_t piece = used + payload;
+    if (piece == 0 || input_give(h2, *data, piece)) {
+        input_settle(h2, out);
+    }
+    *data += piece;
+    *size -= piece;
 }
 
 static void input_fill_settings(const hpxi_h2 *h2, hpxi_h2_event *event)
@@ -265,10 +309,11 @@ hpx_status hpxi_h2_next(
         hpxi_h2_session_refund(h2);
         if (h2->failure.status != HPX_OK) {
             hpxi_h2_session_write_goaway(h2, out);
-            *data += *size;
+            *data = *size == 0 ? *data : *data + *size;
             *size = 0;
             return input_next_failed(h2, event) ? 1 : h2->failure.status;
         }
+        HPX_XASSERT(hpxi_h2_session_is_valid(h2));
         if (*size == 0) {
             return HPX_E_PARTIAL;
         }

@@ -180,6 +180,9 @@ void hpxi_h2_session_write_goaway(hpxi_h2 *h2, hpxi_buf *out);
 /* Append an event of the frame being received. (input.c) */
 hpxi_h2_event *hpxi_h2_session_push(hpxi_h2 *h2, hpxi_h2_event_kind kind, hpxi_h2_stream stream);
 
+/* The invariant, for HPX_XASSERT. */
+bool hpxi_h2_session_is_valid(const hpxi_h2 *h2);
+
 /* Give back connection window noted by callbacks. */
 void hpxi_h2_session_refund(hpxi_h2 *h2);
 

@@ -41,6 +41,7 @@ static void memory_trim(hpxi_h2_memory *memory)
 
 static void *memory_take(hpxi_h2_memory *memory, size_t bytes, size_t align)
 {
+    HPX_DASSERT(memory->bytes <= memory->bytes_max);
     if (bytes > memory->bytes_max - memory->bytes) {
         memory_trim(memory);
         if (bytes > memory->bytes_max - memory->bytes) {

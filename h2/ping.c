@@ -39,7 +39,7 @@ bool hpxi_h2_ping_is_valid(const hpxi_h2_ping *ping)
     if (stats.window_bytes < ping->owner.config.window_bytes ||
         stats.window_bytes > ping->owner.config.window_bytes_max ||
         ping->owner.sample_delay_ns > ping->owner.config.sample_delay_ns_max ||
-        ping->owner.bytes_at_sent > stats.bytes) {
+        ping->owner.bytes_at_start > stats.bytes) {
         return false;
     }
     switch (ping->owner.state) {
@@ -113,12 +113,8 @@ void hpxi_h2_ping_sent(hpxi_h2_ping *ping, uint64_t now_ns)
     HPX_ASSERT(ping->owner.state == HPXI_H2_PING_QUIET);
     ping->owner.state = HPXI_H2_PING_IN_FLIGHT;
     ping->owner.sent_at_ns = now_ns;
-    ping->owner.bytes_at_sent = atomic_load_explicit(&ping->stats.bytes, memory_order_relaxed);
     ping->owner.is_sample = ping->owner.sample_wanted;
     ping->owner.sample_wanted = false;
-    if (ping->owner.sample_at_ns != HPXI_H2_NEVER_NS) {
-        ping->owner.sample_at_ns = HPXI_H2_NEVER_NS - 1; /* none is wanted while one is in flight */
-    }
 }
 
 static void ping_smooth_rtt(hpxi_h2_ping *ping, uint64_t sample_ns)
@@ -173,18 +169,17 @@ uint32_t hpxi_h2_ping_acknowledged(hpxi_h2_ping *ping, uint64_t now_ns)
     if (ping->owner.state != HPXI_H2_PING_IN_FLIGHT) {
         return 0; /* timed out already */
     }
+    HPX_DASSERT(now_ns >= ping->owner.sent_at_ns);
     const bool is_sample = ping->owner.is_sample;
     ping->owner.state = HPXI_H2_PING_QUIET;
     ping->owner.is_sample = false;
     ping_smooth_rtt(ping, now_ns - ping->owner.sent_at_ns);
-    if (ping->owner.sample_at_ns != HPXI_H2_NEVER_NS) {
-        ping->owner.sample_at_ns = ping_later(now_ns, ping->owner.sample_delay_ns);
-    }
+    const uint64_t bytes = atomic_load_explicit(&ping->stats.bytes, memory_order_relaxed);
     if (!is_sample) {
+        ping->owner.bytes_at_start = bytes; /* of a sample that was wanted meanwhile */
         return 0;
     }
-    const uint64_t bytes = atomic_load_explicit(&ping->stats.bytes, memory_order_relaxed);
-    const uint64_t bdp_bytes = ping_estimate(ping, bytes - ping->owner.bytes_at_sent);
+    const uint64_t bdp_bytes = ping_estimate(ping, bytes - ping->owner.bytes_at_start);
     if (bdp_bytes == 0) {
         ping_back_off(ping);
     } else {

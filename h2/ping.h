@@ -27,6 +27,7 @@
 
 #define HPXI_H2_CACHE_LINE 64u
 #define HPXI_H2_NEVER_NS   UINT64_MAX
+#define HPXI_H2_LATER_NS   (UINT64_MAX - 1) /* of a sample: not while one is under way */
 
 /*
  * What a watchdog and the metrics read: one cache line. All stores and loads are relaxed, because
@@ -94,7 +95,7 @@ typedef struct hpxi_h2_ping {
         bool is_sample;             /* the PING in flight measures bandwidth, too */
         uint32_t stable_count;      /* samples in a row that did not grow the window */
         uint64_t sent_at_ns;        /* of the PING in flight */
-        uint64_t bytes_at_sent;     /* stats.bytes then */
+        uint64_t bytes_at_start;    /* stats.bytes before the sample */
         uint64_t sample_at_ns;      /* no sample before */
         uint64_t sample_delay_ns;   /* now */
         uint64_t bandwidth_max_bps; /* bytes per second, the most that was measured */
@@ -106,6 +107,15 @@ void hpxi_h2_ping_init(hpxi_h2_ping *ping, const hpxi_h2_ping_config *config, ui
 
 /* The invariant, for HPX_XASSERT and tests. */
 bool hpxi_h2_ping_is_valid(const hpxi_h2_ping *ping);
+
+/* A sample begins with the DATA before which `bytes_before` had been received: what comes in the
+ * same burst belongs to it, although the PING leaves after the burst was read. */
+static inline void hpxi_h2_ping_want_sample(hpxi_h2_ping *ping, uint64_t bytes_before)
+{
+    ping->owner.sample_wanted = true;
+    ping->owner.bytes_at_start = bytes_before;
+    ping->owner.sample_at_ns = HPXI_H2_LATER_NS; /* until this one is done */
+}
 
 /* One frame that is not DATA was read. @alloc never */
 static inline void hpxi_h2_ping_record_non_data(hpxi_h2_ping *ping, uint64_t now_ns)
@@ -120,8 +130,8 @@ static inline void hpxi_h2_ping_record_data(hpxi_h2_ping *ping, uint32_t bytes, 
     const uint64_t before = atomic_load_explicit(&ping->stats.bytes, memory_order_relaxed);
     atomic_store_explicit(&ping->stats.bytes, before + bytes, memory_order_relaxed);
     atomic_store_explicit(&ping->stats.last_read_at_ns, now_ns, memory_order_relaxed);
-    if (now_ns >= ping->owner.sample_at_ns) {
-        ping->owner.sample_wanted = true;
+    if (HPXI_UNLIKELY(now_ns >= ping->owner.sample_at_ns)) {
+        hpxi_h2_ping_want_sample(ping, before);
     }
 }
 

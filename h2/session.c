@@ -40,6 +40,7 @@ const char *hpxi_h2_code_name(uint32_t code)
 void hpxi_h2_session_fail(hpxi_h2 *h2, hpx_status status, uint32_t code, const char *detail)
 {
     HPX_ASSERT(status < 0);
+    HPX_ASSERT(detail != NULL);
     if (h2->failure.status == HPX_OK) {
         h2->failure = (hpxi_h2_failure_info){.status = status, .code = code, .detail = detail};
         h2->is_goaway_due = code != HPXI_H2_NO_ERROR;
@@ -148,7 +149,7 @@ void hpxi_h2_session_write_goaway(hpxi_h2 *h2, hpxi_buf *out)
 
 /* ---- Life ----------------------------------------------------------------------------------- */
 
-static int session_set_options(const hpxi_h2 *h2, nghttp2_option *option)
+static void session_set_options(const hpxi_h2 *h2, nghttp2_option *option)
 {
     const hpxi_h2_limits *limits = &h2->config.limits;
     nghttp2_option_set_no_auto_window_update(option, 1);
@@ -160,13 +161,8 @@ static int session_set_options(const hpxi_h2 *h2, nghttp2_option *option)
     nghttp2_option_set_max_outbound_ack(option, limits->acks_max);
     nghttp2_option_set_max_send_header_block_length(
         option, limits->header_list_bytes_max + SESSION_SEND_HEADS_SLACK);
-    /* Counted by us, with the caller's time; nghttp2 would read a clock. Its own limit lies above.
-     */
-    nghttp2_option_set_stream_reset_rate_limit(
-        option,
-        2 * (uint64_t)limits->resets_received.burst,
-        2 * (uint64_t)limits->resets_received.per_s);
-    return 0;
+    /* Off: it reads a clock. We count resets ourselves, with the caller's time (input.c). */
+    nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
 }
 
 static int session_new_library(hpxi_h2 *h2)
@@ -179,7 +175,7 @@ static int session_new_library(hpxi_h2 *h2)
     }
     if (rc == 0) {
         hpxi_h2_callbacks_set(callbacks);
-        rc = session_set_options(h2, option);
+        session_set_options(h2, option);
     }
     if (rc == 0) {
         rc = h2->config.is_server ? nghttp2_session_server_new3(
@@ -317,6 +313,7 @@ void hpxi_h2_free(hpxi_h2 *h2)
 
 void hpxi_h2_session_refund(hpxi_h2 *h2)
 {
+    HPX_DASSERT(!h2->is_inside);
     const uint64_t bytes = h2->refund_bytes;
     if (bytes == 0 || h2->failure.status != HPX_OK) {
         return;
@@ -341,6 +338,7 @@ static bool session_is_unfinished_head(const uint8_t *frame, size_t size)
  * when it is 0. 1: more waits for room; 0: all is written; or the failure. */
 hpx_status hpxi_h2_session_write(hpxi_h2 *h2, hpxi_buf *out, size_t out_bytes_max)
 {
+    HPX_DASSERT(h2->out == NULL);
     const bool is_pump = out_bytes_max == 0;
     h2->out = out;
     h2->out_bytes_max = out_bytes_max;
@@ -459,6 +457,7 @@ hpx_status hpxi_h2_flush(hpxi_h2 *h2, hpxi_buf *out, size_t out_bytes_max, uint6
         session_do_due(h2, now_ns);
     }
     const hpx_status result = hpxi_h2_session_write(h2, out, out_bytes_max);
+    HPX_XASSERT(hpxi_h2_session_is_valid(h2));
     if (result < 0) {
         hpxi_h2_session_write_goaway(h2, out);
     }
@@ -473,6 +472,41 @@ uint64_t hpxi_h2_deadline_ns(const hpxi_h2 *h2)
     const uint64_t settings_ns = session_settings_deadline(h2);
     const uint64_t ping_ns = hpxi_h2_ping_deadline_ns(&h2->ping, h2->used_count);
     return settings_ns < ping_ns ? settings_ns : ping_ns;
+}
+
+/* ---- The invariant -------------------------------------------------------------------------- */
+
+static bool session_is_budget_valid(const hpxi_h2_bucket *bucket)
+{
+    return bucket->token_ns != 0 && bucket->debt_ns <= bucket->room_ns;
+}
+
+bool hpxi_h2_session_is_valid(const hpxi_h2 *h2)
+{
+    uint32_t used = 0;
+    uint32_t ended = 0;
+    uint64_t unconsumed = 0;
+    for (uint32_t i = 0; i < h2->config.limits.streams_max; i++) {
+        const hpxi_h2_slot *slot = &h2->slots[i];
+        used += slot->stream_id != 0;
+        ended += slot->stream_id != 0 && slot->is_ended;
+        unconsumed += slot->unconsumed_bytes;
+        if (slot->generation == 0 || (slot->stream_id == 0 && slot->unconsumed_bytes != 0)) {
+            return false;
+        }
+    }
+    for (uint32_t at = h2->ended_first; at != HPXI_H2_NO_SLOT; at = h2->slots[at].next) {
+        if (ended-- == 0 || !h2->slots[at].is_ended) {
+            return false;
+        }
+    }
+    return ended == 0 && used == h2->used_count && unconsumed == h2->unconsumed_bytes &&
+           h2->event_at <= h2->event_count && h2->event_count <= HPXI_H2_EVENTS_MAX &&
+           h2->memory.bytes <= h2->memory.bytes_max && session_is_budget_valid(&h2->pings) &&
+           session_is_budget_valid(&h2->settings) &&
+           session_is_budget_valid(&h2->resets_received) &&
+           session_is_budget_valid(&h2->resets_sent) && session_is_budget_valid(&h2->overhead) &&
+           hpxi_h2_ping_is_valid(&h2->ping);
 }
 
 /* ---- Graceful end --------------------------------------------------------------------------- */

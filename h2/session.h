@@ -113,9 +113,9 @@ typedef struct hpxi_h2_limits {
     hpxi_h2_rate resets_sent;
 
     /* 1000/s, 10000: frames that carry nothing: empty DATA, HEADERS and CONTINUATION, PRIORITY,
-     * WINDOW_UPDATE, unknown types, PING answers nobody asked for, heads of streams that have
-     * ended. Calm. Every stream opened earns 16 back and every DATA frame sent 4, because an honest
-     * peer's WINDOW_UPDATE follow those. CVE-2019-9511, -9513, -9518. */
+     * WINDOW_UPDATE, GOAWAY, unknown types, PING answers nobody asked for, heads of streams that
+     * have ended. Calm. Every stream opened earns 16 back and every DATA frame sent 4, because an
+     * honest peer's WINDOW_UPDATE follow those. CVE-2019-9511, -9513, -9518. */
     hpxi_h2_rate overhead;
 
     /* 16 MiB: all that the session holds, nghttp2's share included. HPX_E_NO_MEMORY. */

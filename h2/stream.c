@@ -84,6 +84,7 @@ static void slot_forget(hpxi_h2_slot *slot)
 
 static void slot_free(hpxi_h2 *h2, hpxi_h2_slot *slot)
 {
+    HPX_ASSERT(slot->unconsumed_bytes == 0);
     HPX_ASSERT(slot->stream_id != 0);
     HPX_ASSERT(h2->used_count != 0);
     slot->stream_id = 0;
@@ -102,6 +103,8 @@ void hpxi_h2_slot_release(hpxi_h2 *h2, hpxi_h2_slot *slot)
 void hpxi_h2_slot_end(hpxi_h2 *h2, hpxi_h2_slot *slot, hpx_status status, uint32_t code)
 {
     HPX_ASSERT(!slot->is_ended);
+    HPX_ASSERT(slot->stream_id != 0);
+    HPX_ASSERT(status <= 0);
     slot->is_ended = true;
     slot->is_by_peer = slot->got_reset || h2->is_closing_by_goaway;
     slot->status = status;
@@ -155,6 +158,7 @@ void hpxi_h2_consume(hpxi_h2 *h2, hpxi_h2_stream stream, size_t bytes)
         return;
     }
     HPX_ASSERT(bytes <= slot->unconsumed_bytes);
+    HPX_DASSERT(bytes <= h2->unconsumed_bytes);
     slot->unconsumed_bytes -= bytes;
     h2->unconsumed_bytes -= bytes;
     (void)hpxi_h2_session_check(h2, nghttp2_session_consume(h2->library, slot->stream_id, bytes));
@@ -309,6 +313,7 @@ ssize_t hpxi_h2_body_read(
     if (slot->body.pull != NULL) {
         return body_pull(h2, slot, to, room, flags);
     }
+    HPX_DASSERT(slot->sent_bytes <= slot->body.span.size);
     const size_t left = slot->body.span.size - (size_t)slot->sent_bytes;
     const size_t size = left < room ? left : room;
     if (size != 0) {
@@ -398,6 +403,7 @@ uint32_t hpxi_h2_can_open(const hpxi_h2 *h2)
         nghttp2_session_get_remote_settings(h2->library, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     const uint32_t ours = h2->config.limits.streams_max;
     const uint32_t most = peers < ours ? peers : ours;
+    HPX_DASSERT(h2->used_count <= ours);
     const uint32_t open = h2->live_count + h2->queued_count;
     const uint32_t free_count = ours - h2->used_count;
     const uint32_t left = most > open ? most - open : 0;

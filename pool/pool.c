@@ -46,7 +46,9 @@ static void available_push(hpxi_pool_item *item)
     item->available = true;
     item->prev = NULL;
     item->next = key->available;
-    *(item->next != NULL ? &item->next->prev : &key->available_last) = item;
+    if (item->next != NULL) {
+        item->next->prev = item;
+    }
     key->available = item;
 }
 
@@ -56,7 +58,9 @@ static void available_remove(hpxi_pool_item *item)
     HPX_DASSERT(item->available);
     item->available = false;
     *(item->prev != NULL ? &item->prev->next : &key->available) = item->next;
-    *(item->next != NULL ? &item->next->prev : &key->available_last) = item->prev;
+    if (item->next != NULL) {
+        item->next->prev = item->prev;
+    }
     item->next = NULL;
     item->prev = NULL;
 }
@@ -202,9 +206,9 @@ static void key_trim(hpxi_pool *pool, hpxi_pool_key *key)
     if (key->idle <= pool->config.idle_per_key_max || key->first != NULL) {
         return;
     }
-    hpxi_pool_item *oldest = key->available_last;
-    while (oldest->users != 0) {
-        oldest = oldest->prev;
+    hpxi_pool_item *oldest = pool->idle_first;
+    while (oldest->key != key) {
+        oldest = oldest->idle_next;
         HPX_ASSERT(oldest != NULL);
     }
     pool->stats.surplus++;

@@ -138,7 +138,6 @@ struct hpxi_pool_key {
     bool keep_warm; /* was used, and the last connect did not fail */
     bool is_pending;
     hpxi_pool_item *available; /* newest first */
-    hpxi_pool_item *available_last;
     hpxi_pool_waiter *first;
     hpxi_pool_waiter *last;
     hpxi_pool_key *chain; /* of the bucket */

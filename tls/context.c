@@ -17,23 +17,13 @@
 
 #include "tls/internal.h"
 
-/* AEAD with forward secrecy, and nothing else: RFC 9325. In the order of preference. */
-static const char context_ciphers[] = "TLS13-AES128-GCM-SHA256:"
-                                      "TLS13-AES256-GCM-SHA384:"
-                                      "TLS13-CHACHA20-POLY1305-SHA256:"
-                                      "ECDHE-ECDSA-AES128-GCM-SHA256:"
-                                      "ECDHE-RSA-AES128-GCM-SHA256:"
-                                      "ECDHE-ECDSA-AES256-GCM-SHA384:"
-                                      "ECDHE-RSA-AES256-GCM-SHA384:"
-                                      "ECDHE-ECDSA-CHACHA20-POLY1305:"
-                                      "ECDHE-RSA-CHACHA20-POLY1305";
-
 /* The first is the client's key share; the others cost a round trip when a server insists. */
 static int context_groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
 
-#define CONTEXT_GROUP_COUNT  ((int)(sizeof(context_groups) / sizeof(context_groups[0])))
-#define CONTEXT_RSA_BITS_MIN 2048
-#define CONTEXT_ECC_BITS_MIN 256
+#define CONTEXT_GROUP_COUNT   ((int)(sizeof(context_groups) / sizeof(context_groups[0])))
+#define CONTEXT_RSA_BITS_MIN  2048
+#define CONTEXT_ECC_BITS_MIN  256
+#define CONTEXT_PEM_BYTES_MAX ((size_t)1 << 24)
 
 /* Where distributions keep their bundle of roots. */
 static const char *const context_system_roots[] = {
@@ -43,49 +33,6 @@ static const char *const context_system_roots[] = {
     "/etc/ssl/ca-bundle.pem",                            /* SUSE */
     "/etc/ssl/cert.pem",                                 /* Alpine */
 };
-
-static hpx_status context_invalid(hpx_error *error, const char *what)
-{
-    return hpxi_tls_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, 0, "%s", what);
-}
-
-/* Copies the members that the caller's version of the struct has, and checks them. */
-static hpx_status context_read_config(
-    hpx_tls_config *to, const hpx_tls_config *from, bool is_server, hpx_error *error)
-{
-    *to = (hpx_tls_config)HPX_TLS_CONFIG_INIT;
-    if (from != NULL) {
-        if (from->size < 2 * sizeof(uint32_t)) {
-            return context_invalid(error, "size: start from HPX_TLS_CONFIG_INIT");
-        }
-        memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
-        to->size = (uint32_t)sizeof(*to);
-    }
-    if (to->flags != 0) {
-        return context_invalid(error, "flags: none are defined");
-    }
-    switch (to->version_min) {
-    case HPX_TLS_VERSION_DEFAULT:
-        to->version_min = HPX_TLS_VERSION_1_2;
-        break;
-    case HPX_TLS_VERSION_1_2:
-    case HPX_TLS_VERSION_1_3:
-        break;
-    default:
-        return context_invalid(error, "version_min: not one of hpx_tls_version");
-    }
-    if (to->ca_file == NULL && (to->ca_pem == NULL) != (to->ca_pem_bytes == 0)) {
-        return context_invalid(error, "ca_pem and ca_pem_bytes: one without the other");
-    }
-    if ((to->cert_file == NULL) != (to->key_file == NULL)) {
-        return context_invalid(error, "cert_file and key_file: one without the other");
-    }
-    if (is_server && to->cert_file == NULL) {
-        return context_invalid(error, "cert_file and key_file: required for a server");
-    }
-    HPX_ASSERT(to->version_min >= HPX_TLS_VERSION_1_2);
-    return HPX_OK;
-}
 
 /* wolfSSL says of a file that it cannot open no more than that. */
 static hpx_status context_check_readable(const char *member, const char *path, hpx_error *error)
@@ -179,11 +126,8 @@ context_load_roots(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *e
 }
 
 static hpx_status
-context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *error)
+context_load_identity_files(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *error)
 {
-    if (config->cert_file == NULL) {
-        return HPX_OK;
-    }
     HPX_ASSERT(config->key_file != NULL);
     hpx_status status = context_check_readable("cert_file", config->cert_file, error);
     if (status != HPX_OK) {
@@ -198,26 +142,95 @@ context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error
         return status;
     }
     rc = wolfSSL_CTX_use_PrivateKey_file(wolf, config->key_file, WOLFSSL_FILETYPE_PEM);
-    if (rc != WOLFSSL_SUCCESS) {
-        return context_load_failed("key_file", config->key_file, rc, error);
-    }
-    if (wolfSSL_CTX_check_private_key(wolf) != WOLFSSL_SUCCESS) {
-        return hpxi_tls_error_set(
-            error,
-            HPX_E_TLS_CONFIG,
-            HPX_STAGE_CONFIG,
-            0,
-            "key_file '%s' is not the key of cert_file '%s'",
-            config->key_file,
-            config->cert_file);
-    }
-    return HPX_OK;
+    return rc == WOLFSSL_SUCCESS ? HPX_OK
+                                 : context_load_failed("key_file", config->key_file, rc, error);
 }
 
-/* Versions, ciphers, groups, key sizes, and no resumption: each call checked (curl's CVE-2024-2379
- * was a cipher list that failed unnoticed). */
+static hpx_status
+context_load_identity_pem(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *error)
+{
+    HPX_ASSERT(config->cert_pem != NULL && config->key_pem != NULL);
+    const unsigned char *cert = (const unsigned char *)config->cert_pem;
+    const unsigned char *key = (const unsigned char *)config->key_pem;
+    if (config->cert_pem_bytes > CONTEXT_PEM_BYTES_MAX ||
+        config->key_pem_bytes > CONTEXT_PEM_BYTES_MAX) {
+        return context_load_failed("cert_pem, key_pem", "", BAD_FUNC_ARG, error);
+    }
+    int rc = wolfSSL_CTX_use_certificate_chain_buffer(wolf, cert, (long)config->cert_pem_bytes);
+    if (rc != WOLFSSL_SUCCESS) {
+        return context_load_failed("cert_pem", "", rc, error);
+    }
+    rc = wolfSSL_CTX_use_PrivateKey_buffer(
+        wolf, key, (long)config->key_pem_bytes, WOLFSSL_FILETYPE_PEM);
+    return rc == WOLFSSL_SUCCESS ? HPX_OK : context_load_failed("key_pem", "", rc, error);
+}
+
+static hpx_status
+context_load_identity(WOLFSSL_CTX *wolf, const hpx_tls_config *config, hpx_error *error)
+{
+    const bool from_files = config->cert_file != NULL;
+    if (!from_files && config->cert_pem == NULL) {
+        return HPX_OK;
+    }
+    const hpx_status status = from_files ? context_load_identity_files(wolf, config, error)
+                                         : context_load_identity_pem(wolf, config, error);
+    if (status != HPX_OK) {
+        return status;
+    }
+    if (wolfSSL_CTX_check_private_key(wolf) == WOLFSSL_SUCCESS) {
+        return HPX_OK;
+    }
+    return hpxi_tls_error_set(
+        error,
+        HPX_E_TLS_CONFIG,
+        HPX_STAGE_CONFIG,
+        0,
+        "%s '%s' is not the key of %s '%s'",
+        from_files ? "key_file" : "key_pem",
+        from_files ? config->key_file : "",
+        from_files ? "cert_file" : "cert_pem",
+        from_files ? config->cert_file : "");
+}
+
+/* Resumption: wolfSSL's own cache is never used, for it knows of no settings. */
+static const char *
+context_set_sessions(WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_server)
+{
+    const bool has_1_3 = config->version_max >= HPX_TLS_VERSION_1_3;
+    const bool keeps = !is_server && (config->flags & HPX_TLS_NO_RESUMPTION) == 0;
+    const long mode = keeps ? (long)WOLFSSL_SESS_CACHE_NO_INTERNAL : (long)WOLFSSL_SESS_CACHE_OFF;
+    if (wolfSSL_CTX_set_session_cache_mode(wolf, mode) != WOLFSSL_SUCCESS) {
+        return "session cache";
+    }
+    /* RFC 8446 4.2.9: without a fresh key exchange a stolen ticket key opens what it resumed. */
+    if (has_1_3 && wolfSSL_CTX_only_dhe_psk(wolf) != 0) {
+        return "resumption with forward secrecy";
+    }
+    if (!is_server) {
+        return !keeps || wolfSSL_CTX_UseSessionTicket(wolf) == WOLFSSL_SUCCESS ? NULL
+                                                                               : "session tickets";
+    }
+    if (config->ticket_count != 0) {
+        return !has_1_3 ||
+                       wolfSSL_CTX_set_num_tickets(wolf, config->ticket_count) == WOLFSSL_SUCCESS
+                   ? NULL
+                   : "ticket_count";
+    }
+    if ((has_1_3 && wolfSSL_CTX_no_ticket_TLSv13(wolf) != 0) ||
+        wolfSSL_CTX_NoTicketTLSv12(wolf) != WOLFSSL_SUCCESS) {
+        return "session tickets off";
+    }
+    return NULL;
+}
+
+/* Versions, ciphers, groups, key sizes, resumption: each call checked (curl's CVE-2024-2379 was a
+ * cipher list that failed unnoticed). */
 static hpx_status context_set_protocol(
-    WOLFSSL_CTX *wolf, const hpx_tls_config *config, bool is_server, hpx_error *error)
+    WOLFSSL_CTX *wolf,
+    const hpx_tls_config *config,
+    const char *suites,
+    bool is_server,
+    hpx_error *error)
 {
     HPX_ASSERT(wolf != NULL);
     HPX_ASSERT(config->version_min != HPX_TLS_VERSION_DEFAULT);
@@ -226,7 +239,7 @@ static hpx_status context_set_protocol(
     if (wolfSSL_CTX_SetMinVersion(wolf, only_1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2) !=
         WOLFSSL_SUCCESS) {
         step = "version_min";
-    } else if (wolfSSL_CTX_set_cipher_list(wolf, context_ciphers) != WOLFSSL_SUCCESS) {
+    } else if (wolfSSL_CTX_set_cipher_list(wolf, suites) != WOLFSSL_SUCCESS) {
         step = "cipher list";
     } else if (
         wolfSSL_CTX_set_groups(wolf, context_groups, CONTEXT_GROUP_COUNT) != WOLFSSL_SUCCESS) {
@@ -235,13 +248,8 @@ static hpx_status context_set_protocol(
         wolfSSL_CTX_SetMinRsaKey_Sz(wolf, CONTEXT_RSA_BITS_MIN) != WOLFSSL_SUCCESS ||
         wolfSSL_CTX_SetMinEccKey_Sz(wolf, CONTEXT_ECC_BITS_MIN) != WOLFSSL_SUCCESS) {
         step = "smallest key sizes";
-    } else if (
-        wolfSSL_CTX_set_session_cache_mode(wolf, WOLFSSL_SESS_CACHE_OFF) != WOLFSSL_SUCCESS) {
-        step = "session cache off";
-    } else if (
-        is_server && (wolfSSL_CTX_no_ticket_TLSv13(wolf) != 0 ||
-                      wolfSSL_CTX_NoTicketTLSv12(wolf) != WOLFSSL_SUCCESS)) {
-        step = "session tickets off";
+    } else {
+        step = context_set_sessions(wolf, config, is_server);
     }
     if (step == NULL) {
         return HPX_OK;
@@ -250,19 +258,27 @@ static hpx_status context_set_protocol(
         error, HPX_E_TLS_CONFIG, HPX_STAGE_CONFIG, 0, "wolfSSL refuses a setting: %s", step);
 }
 
-static hpx_status
-context_build(hpx_tls_context *context, const hpx_tls_config *config, hpx_error *error)
+static WOLFSSL_METHOD *context_method(const hpx_tls_config *config, bool is_server)
+{
+    if (config->version_max == HPX_TLS_VERSION_1_2) {
+        return is_server ? wolfTLSv1_2_server_method() : wolfTLSv1_2_client_method();
+    }
+    return is_server ? wolfSSLv23_server_method() : wolfSSLv23_client_method();
+}
+
+static hpx_status context_build(
+    hpx_tls_context *context, const hpx_tls_config *config, const char *suites, hpx_error *error)
 {
     HPX_ASSERT(context->wolf == NULL);
-    WOLFSSL_METHOD *method =
-        context->is_server ? wolfSSLv23_server_method() : wolfSSLv23_client_method();
+    WOLFSSL_METHOD *method = context_method(config, context->is_server);
     context->wolf = method == NULL ? NULL : wolfSSL_CTX_new(method); /* takes the method */
     if (context->wolf == NULL) {
         return hpxi_tls_error_set(
             error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, 0, "no memory for a TLS context");
     }
-    hpx_status status = context_set_protocol(context->wolf, config, context->is_server, error);
-    if (status == HPX_OK && !context->is_server) {
+    hpx_status status =
+        context_set_protocol(context->wolf, config, suites, context->is_server, error);
+    if (status == HPX_OK && context->verifies_peer) {
         status = context_load_roots(context->wolf, config, error);
     }
     if (status == HPX_OK) {
@@ -272,8 +288,11 @@ context_build(hpx_tls_context *context, const hpx_tls_config *config, hpx_error 
         status = hpxi_tls_keylog_open(config->keylog_file, &context->keylog_fd, error);
     }
     if (status == HPX_OK) {
-        hpxi_tls_verify_install(context->wolf, context->is_server);
+        hpxi_tls_verify_install(context->wolf, context->verifies_peer, context->requires_peer);
         hpxi_tls_session_install(context->wolf);
+        if (context->resumes) {
+            hpxi_tls_resume_install(context->wolf);
+        }
     }
     return status;
 }
@@ -290,6 +309,23 @@ static void context_destroy(hpx_tls_context *context)
     hpxi_tls_dealloc(context);
 }
 
+/* What sessions need to know of the config later. A client always verifies. */
+static void context_describe(hpx_tls_context *context, const hpx_tls_config *config, bool is_server)
+{
+    static _Atomic uint64_t made;
+    context->id = 1 + atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
+    context->is_server = is_server;
+    context->verifies_peer = !is_server || config->client_auth != HPX_TLS_CLIENT_AUTH_NONE;
+    context->requires_peer = !is_server || config->client_auth == HPX_TLS_CLIENT_AUTH_REQUIRE;
+    context->resumes = !is_server && (config->flags & HPX_TLS_NO_RESUMPTION) == 0;
+    context->keylog_fd = -1;
+    context->pin_count = config->pin_count;
+    if (config->pin_count != 0) {
+        memcpy(context->pins, config->pin_sha256, config->pin_count * (size_t)HPX_TLS_PIN_BYTES);
+    }
+    HPX_ASSERT(is_server || (context->verifies_peer && context->requires_peer));
+}
+
 static hpx_status
 context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server, hpx_error *error)
 {
@@ -299,7 +335,8 @@ context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
         *error = (hpx_error){0};
     }
     hpx_tls_config checked;
-    hpx_status status = context_read_config(&checked, config, is_server, error);
+    char suites[HPXI_TLS_SUITES_BYTES];
+    hpx_status status = hpxi_tls_config_read(&checked, suites, config, is_server, error);
     if (status != HPX_OK) {
         return status;
     }
@@ -310,10 +347,9 @@ context_new(hpx_tls_context **out, const hpx_tls_config *config, bool is_server,
         return hpxi_tls_error_set(
             error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, 0, "no memory for a TLS context");
     }
-    context->is_server = is_server;
-    context->keylog_fd = -1;
+    context_describe(context, &checked, is_server);
     atomic_init(&context->references, 1);
-    status = context_build(context, &checked, error);
+    status = context_build(context, &checked, suites, error);
     if (status != HPX_OK) {
         context_destroy(context);
         return status;

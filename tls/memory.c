@@ -29,10 +29,11 @@
 #include <mimalloc.h>
 #endif
 
-#define MEMORY_RECORD_MIN   4096u       /* shorter ones are the session's business */
-#define MEMORY_RECORD_BYTES (17u << 10) /* 16 KiB, header, and 256 bytes of expansion, rounded up  \
-                                         */
-#define MEMORY_SPARES_MAX 4u            /* in and out of a session, and a handshake's messages */
+#define MEMORY_RECORD_MIN 4096u /* shorter ones are the session's business */
+#define MEMORY_RECORD_BYTES                                                                        \
+    (17u << 10)              /* 16 KiB, header, and 256 bytes of expansion, rounded up             \
+                              */
+#define MEMORY_SPARES_MAX 4u /* in and out of a session, and a handshake's messages */
 
 /* Record blocks that this thread keeps for its next long record. */
 typedef struct memory_spares {

@@ -11,11 +11,10 @@
  * report HPX_E_PARTIAL. Writing still works in PEER_CLOSED: TLS 1.3 closes each direction alone.
  *
  * Threads   One thread at a time.
- * Memory    The session itself from its allocator; WOLFSSL and all below it from wolfSSL's.
  */
-#include <limits.h>
+#include "tls/session.h"
 
-#include "tls/internal.h"
+#include <limits.h>
 
 #define SESSION_RECORD_PLAIN_MAX 16384u
 #define SESSION_RECORD_EXTRA_BYTES                                                                 \
@@ -23,35 +22,29 @@
                                      */
 #define SESSION_SLACK_BYTES     64u /* an alert or a KeyUpdate that goes along */
 #define SESSION_CHUNK_BYTES_MAX ((size_t)1 << 24) /* wolfSSL counts in int */
-#define SESSION_ALPN_BYTES_MAX  256u
 
-typedef enum session_state {
-    SESSION_STATE_HANDSHAKE,   /* until the peer is verified and both Finished are exchanged */
-    SESSION_STATE_OPEN,        /* records flow both ways */
-    SESSION_STATE_PEER_CLOSED, /* the peer sends no more; we still may */
-    SESSION_STATE_FAILED,      /* `failure` says why; nothing works any more */
-} session_state;
-
-struct hpxi_tls {
-    WOLFSSL *wolf;
-    session_state state;
-    bool is_server;
-    bool close_sent;
-    bool out_of_memory;     /* the send callback could not append */
-    uint8_t first_bytes[5]; /* of the peer's stream: tell "not TLS at all" from a bad record */
-    size_t first_bytes_count;
-
-    /* Borrowed during a call, NULL and 0 between calls. */
-    const uint8_t *input;
-    size_t input_bytes;
-    hpxi_buf *output;
-
-    hpxi_tls_verifier verifier;
-    hpxi_tls_name name;
-    hpx_tls_context *context;
-    hpx_allocator allocator;
-    hpx_error failure;
-};
+/* Follows the peer's records. False: too many in a row brought no data (see tls.h). */
+static bool session_follow(hpxi_tls *tls, const uint8_t *bytes, size_t size)
+{
+    while (size != 0) {
+        if (tls->record_left == 0) {
+            tls->record_header[tls->record_header_bytes++] = *bytes++;
+            size--;
+            if (tls->record_header_bytes < sizeof(tls->record_header)) {
+                continue;
+            }
+            tls->record_header_bytes = 0;
+            tls->record_left = (uint32_t)tls->record_header[3] << 8 | tls->record_header[4];
+            tls->idle_records++;
+        } else {
+            const size_t part = size < tls->record_left ? size : tls->record_left;
+            bytes += part;
+            size -= part;
+            tls->record_left -= (uint32_t)part;
+        }
+    }
+    return tls->idle_records <= HPXI_TLS_IDLE_RECORDS_MAX;
+}
 
 static int session_on_receive(WOLFSSL *wolf, char *to, int size, void *user)
 {
@@ -62,6 +55,9 @@ static int session_on_receive(WOLFSSL *wolf, char *to, int size, void *user)
         return WOLFSSL_CBIO_ERR_WANT_READ;
     }
     const size_t bytes = tls->input_bytes < (size_t)size ? tls->input_bytes : (size_t)size;
+    if (HPXI_UNLIKELY(!session_follow(tls, tls->input, bytes))) {
+        return WOLFSSL_CBIO_ERR_GENERAL;
+    }
     memcpy(to, tls->input, bytes);
     tls->input += bytes;
     tls->input_bytes -= bytes;
@@ -85,150 +81,6 @@ void hpxi_tls_session_install(WOLFSSL_CTX *wolf)
 {
     wolfSSL_CTX_SetIORecv(wolf, session_on_receive);
     wolfSSL_CTX_SetIOSend(wolf, session_on_send);
-}
-
-/* ALPN in wire form to wolfSSL's comma-separated list. False when a name cannot be written so. */
-static bool session_alpn_list(char *to, size_t to_bytes, const uint8_t *wire, size_t wire_bytes)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < wire_bytes;) {
-        const size_t name_bytes = wire[i++];
-        if (name_bytes == 0 || name_bytes > wire_bytes - i || used + name_bytes + 2 > to_bytes) {
-            return false;
-        }
-        if (memchr(wire + i, ',', name_bytes) != NULL || memchr(wire + i, 0, name_bytes) != NULL) {
-            return false;
-        }
-        if (used != 0) {
-            to[used++] = ',';
-        }
-        memcpy(to + used, wire + i, name_bytes);
-        used += name_bytes;
-        i += name_bytes;
-    }
-    HPX_ASSERT(used < to_bytes);
-    to[used] = '\0';
-    return used != 0;
-}
-
-static hpx_status session_refuse(hpx_error *error, const char *what)
-{
-    return hpxi_tls_error_set(error, HPX_E_TLS_CONFIG, HPX_STAGE_TLS, 0, "%s", what);
-}
-
-static hpx_status session_no_memory(hpx_error *error)
-{
-    return hpxi_tls_error_set(
-        error, HPX_E_NO_MEMORY, HPX_STAGE_TLS, 0, "no memory for a TLS session");
-}
-
-static hpx_status
-session_set_alpn(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
-{
-    if (config->alpn == NULL || config->alpn_bytes == 0) {
-        return HPX_OK;
-    }
-    char list[SESSION_ALPN_BYTES_MAX];
-    if (!session_alpn_list(list, sizeof(list), config->alpn, config->alpn_bytes)) {
-        return session_refuse(error, "ALPN list is malformed or too long");
-    }
-    const int rc = wolfSSL_UseALPN(
-        tls->wolf, list, (unsigned int)strlen(list), WOLFSSL_ALPN_FAILED_ON_MISMATCH);
-    return rc == WOLFSSL_SUCCESS ? HPX_OK : session_no_memory(error);
-}
-
-/* Whom to verify, and what to ask the server for. */
-static hpx_status
-session_set_client(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
-{
-    HPX_ASSERT(!tls->is_server);
-    HPX_ASSERT(tls->state == SESSION_STATE_HANDSHAKE);
-    const bool named =
-        config->server_name != NULL && hpxi_tls_name_parse(&tls->name, config->server_name);
-    if (!named && !config->insecure_no_verify) {
-        return session_refuse(error, "server name is neither a host name nor an address");
-    }
-    if (named && !tls->name.is_address) { /* RFC 6066 section 3: no addresses, no trailing dot */
-        const int rc =
-            wolfSSL_UseSNI(tls->wolf, WOLFSSL_SNI_HOST_NAME, tls->name.host, tls->name.host_bytes);
-        if (rc != WOLFSSL_SUCCESS) {
-            return session_no_memory(error);
-        }
-    }
-    tls->verifier.name = named ? &tls->name : NULL;
-    tls->verifier.manager = wolfSSL_CTX_GetCertManager(tls->context->wolf);
-    tls->verifier.insecure = config->insecure_no_verify;
-    if (config->insecure_no_verify) {
-        wolfSSL_set_verify(tls->wolf, WOLFSSL_VERIFY_NONE, NULL);
-    }
-    return HPX_OK;
-}
-
-static hpx_status
-session_set_up(hpxi_tls *tls, const hpxi_tls_session_config *config, hpx_error *error)
-{
-    HPX_ASSERT(tls->wolf == NULL);
-    tls->wolf = wolfSSL_new(tls->context->wolf);
-    if (tls->wolf == NULL) {
-        return session_no_memory(error);
-    }
-    wolfSSL_SetIOReadCtx(tls->wolf, tls);
-    wolfSSL_SetIOWriteCtx(tls->wolf, tls);
-    if (!tls->is_server) {
-        const hpx_status status = session_set_client(tls, config, error);
-        if (status != HPX_OK) {
-            return status;
-        }
-    }
-    if (!hpxi_tls_keylog_attach(tls->wolf, tls->context)) {
-        return session_no_memory(error);
-    }
-    return session_set_alpn(tls, config, error);
-}
-
-hpx_status hpxi_tls_new(
-    hpxi_tls **out,
-    const hpxi_tls_session_config *config,
-    const hpx_allocator *allocator,
-    hpx_error *error)
-{
-    HPX_ASSERT(out != NULL);
-    HPX_ASSERT(config->context != NULL);
-    *out = NULL;
-    if (config->is_server != config->context->is_server) {
-        return session_refuse(error, "context is for the other role");
-    }
-    hpxi_tls *tls = hpxi_alloc_zero(allocator, sizeof(hpxi_tls), _Alignof(hpxi_tls));
-    if (tls == NULL) {
-        return session_no_memory(error);
-    }
-    tls->allocator = *allocator;
-    tls->is_server = config->is_server;
-    tls->state = SESSION_STATE_HANDSHAKE;
-    tls->context = config->context;
-    hpxi_tls_context_retain(tls->context);
-    const hpx_status status = session_set_up(tls, config, error);
-    if (status != HPX_OK) {
-        hpxi_tls_free(tls);
-        return status;
-    }
-    *out = tls;
-    return HPX_OK;
-}
-
-void hpxi_tls_free(hpxi_tls *tls)
-{
-    if (tls == NULL) {
-        return;
-    }
-    HPX_ASSERT(tls->output == NULL);
-    if (tls->wolf != NULL) {
-        wolfSSL_free(tls->wolf); /* wipes keys and record buffers */
-    }
-    hpx_tls_context_release(tls->context);
-    const hpx_allocator allocator = tls->allocator;
-    explicit_bzero(tls, sizeof(*tls));
-    hpxi_free(&allocator, tls, sizeof(*tls));
 }
 
 /* Lends the caller's input and output to the callbacks. */
@@ -268,7 +120,10 @@ static void session_advance(uint8_t **data, size_t *size, size_t left)
 static hpx_status session_fail(hpxi_tls *tls, hpx_error *error)
 {
     HPX_ASSERT(tls->failure.status < 0);
-    tls->state = SESSION_STATE_FAILED;
+    if (tls->state == HPXI_TLS_HANDSHAKE) {
+        hpxi_tls_resume_evict(tls);
+    }
+    tls->state = HPXI_TLS_FAILED;
     if (error != NULL) {
         *error = tls->failure;
     }
@@ -307,7 +162,7 @@ static hpx_status session_fail_not_tls(hpxi_tls *tls, int wolf_error, hpx_error 
 static hpx_status
 session_fail_alert(hpxi_tls *tls, hpx_stage stage, int wolf_error, hpx_error *error)
 {
-    HPX_ASSERT(tls->state != SESSION_STATE_FAILED);
+    HPX_ASSERT(tls->state != HPXI_TLS_FAILED);
     WOLFSSL_ALERT_HISTORY history = {0};
     (void)wolfSSL_get_alert_history(tls->wolf, &history);
     const int alert = history.last_rx.code;
@@ -323,12 +178,26 @@ session_fail_alert(hpxi_tls *tls, hpx_stage stage, int wolf_error, hpx_error *er
     return session_fail(tls, error);
 }
 
+/* The verdict on the peer is the failure. */
+static hpx_status session_fail_verdict(hpxi_tls *tls, int wolf_error, hpx_error *error)
+{
+    const hpxi_tls_verdict *verdict = &tls->verifier.verdict;
+    (void)hpxi_tls_error_set(
+        &tls->failure,
+        verdict->status,
+        HPX_STAGE_TLS,
+        verdict->wolf_error == 0 ? wolf_error : verdict->wolf_error,
+        "%s",
+        verdict->detail);
+    return session_fail(tls, error);
+}
+
 /* Turns what wolfSSL returned into the session's failure. */
 static hpx_status session_fail_wolf(hpxi_tls *tls, int wolf_error, hpx_error *error)
 {
-    HPX_ASSERT(tls->state != SESSION_STATE_FAILED);
+    HPX_ASSERT(tls->state != HPXI_TLS_FAILED);
     HPX_ASSERT(tls->output == NULL);
-    const bool handshaking = tls->state == SESSION_STATE_HANDSHAKE;
+    const bool handshaking = tls->state == HPXI_TLS_HANDSHAKE;
     const hpx_stage stage = handshaking ? HPX_STAGE_TLS : HPX_STAGE_READY;
     const hpxi_tls_verdict *verdict = &tls->verifier.verdict;
     hpx_status status = hpxi_tls_status_of(wolf_error);
@@ -342,15 +211,18 @@ static hpx_status session_fail_wolf(hpxi_tls *tls, int wolf_error, hpx_error *er
             handshaking ? "handshake" : "session");
         return session_fail(tls, error);
     }
-    if (verdict->status != HPX_OK) {
+    if (tls->idle_records > HPXI_TLS_IDLE_RECORDS_MAX) {
         (void)hpxi_tls_error_set(
             &tls->failure,
-            verdict->status,
+            HPX_E_TLS_PROTOCOL,
             stage,
-            verdict->wolf_error == 0 ? wolf_error : verdict->wolf_error,
-            "%s",
-            verdict->detail);
+            wolf_error,
+            "the peer sent more than %u TLS records in a row without data",
+            HPXI_TLS_IDLE_RECORDS_MAX);
         return session_fail(tls, error);
+    }
+    if (handshaking && verdict->status != HPX_OK) {
+        return session_fail_verdict(tls, wolf_error, error);
     }
     if (status == HPX_E_TLS_ALERT) {
         return session_fail_alert(tls, stage, wolf_error, error);
@@ -379,12 +251,26 @@ static void session_note_first_bytes(hpxi_tls *tls, const uint8_t *data, size_t 
     }
 }
 
-/* wolfSSL says that the handshake is done. It is not, unless our callback accepted the leaf. */
+/*
+ * wolfSSL says that the handshake is done. It is not, unless our callback accepted the leaf; or, as
+ * a resumed session shows none, unless the leaf of the session's first handshake still is good for
+ * this name.
+ */
 static hpx_status session_opened(hpxi_tls *tls, hpx_error *error)
 {
-    HPX_ASSERT(tls->state == SESSION_STATE_HANDSHAKE);
-    const bool must_verify = !tls->is_server && !tls->verifier.insecure;
-    if (must_verify && !tls->verifier.verdict.leaf_accepted) {
+    HPX_ASSERT(tls->state == HPXI_TLS_HANDSHAKE);
+    hpxi_tls_verifier *verifier = &tls->verifier;
+    const bool must_verify =
+        !verifier->insecure && tls->context->verifies_peer && tls->context->requires_peer;
+    const bool is_resumed = wolfSSL_session_reused(tls->wolf) != 0;
+    if (must_verify && is_resumed && !verifier->verdict.leaf_accepted &&
+        tls->offered_proof != NULL) {
+        hpxi_tls_verify_proof(verifier, tls->offered_proof);
+        if (verifier->verdict.status != HPX_OK) {
+            return session_fail_verdict(tls, 0, error);
+        }
+    }
+    if (must_verify && !verifier->verdict.leaf_accepted) {
         (void)hpxi_tls_error_set(
             &tls->failure,
             HPX_E_TLS_UNTRUSTED,
@@ -393,17 +279,19 @@ static hpx_status session_opened(hpxi_tls *tls, hpx_error *error)
             "the handshake ended without a verified certificate");
         return session_fail(tls, error);
     }
-    tls->state = SESSION_STATE_OPEN;
+    tls->state = HPXI_TLS_OPEN;
+    tls->idle_records = 0;
+    hpxi_tls_resume_opened(tls);
     return 1;
 }
 
 hpx_status
 hpxi_tls_handshake(hpxi_tls *tls, uint8_t **data, size_t *size, hpxi_buf *out, hpx_error *error)
 {
-    if (tls->state == SESSION_STATE_FAILED) {
+    if (tls->state == HPXI_TLS_FAILED) {
         return session_fail(tls, error);
     }
-    HPX_ASSERT(tls->state == SESSION_STATE_HANDSHAKE);
+    HPX_ASSERT(tls->state == HPXI_TLS_HANDSHAKE);
     session_note_first_bytes(tls, *data, *size);
     session_lend(tls, *data, *size, out);
     const int rc = tls->is_server ? wolfSSL_accept(tls->wolf) : wolfSSL_connect(tls->wolf);
@@ -429,11 +317,11 @@ ptrdiff_t hpxi_tls_read(
     hpx_error *error)
 {
     HPX_ASSERT(plain_size >= SESSION_RECORD_PLAIN_MAX);
-    HPX_ASSERT(tls->state != SESSION_STATE_HANDSHAKE);
-    if (HPXI_UNLIKELY(tls->state == SESSION_STATE_FAILED)) {
+    HPX_ASSERT(tls->state != HPXI_TLS_HANDSHAKE);
+    if (HPXI_UNLIKELY(tls->state == HPXI_TLS_FAILED)) {
         return session_fail(tls, error);
     }
-    if (HPXI_UNLIKELY(tls->state == SESSION_STATE_PEER_CLOSED)) {
+    if (HPXI_UNLIKELY(tls->state == HPXI_TLS_PEER_CLOSED)) {
         session_advance(data, size, 0); /* RFC 8446 6.1: what follows close_notify is ignored */
         return 0;
     }
@@ -443,6 +331,7 @@ ptrdiff_t hpxi_tls_read(
     session_advance(data, size, session_take_back(tls));
     if (HPXI_LIKELY(rc > 0)) {
         HPX_DASSERT(rc <= plain_max);
+        tls->idle_records = 0;
         return rc;
     }
     const int wolf_error = wolfSSL_get_error(tls->wolf, rc);
@@ -451,7 +340,7 @@ ptrdiff_t hpxi_tls_read(
         return HPX_E_PARTIAL;
     }
     if (wolf_error == WOLFSSL_ERROR_ZERO_RETURN) {
-        tls->state = SESSION_STATE_PEER_CLOSED;
+        tls->state = HPXI_TLS_PEER_CLOSED;
         session_advance(data, size, 0);
         return 0;
     }
@@ -471,9 +360,9 @@ static bool session_reserve(hpxi_buf *out, size_t plain_bytes)
 
 hpx_status hpxi_tls_write(hpxi_tls *tls, hpx_span plain, hpxi_buf *out, hpx_error *error)
 {
-    HPX_ASSERT(tls->state != SESSION_STATE_HANDSHAKE);
+    HPX_ASSERT(tls->state != HPXI_TLS_HANDSHAKE);
     HPX_ASSERT(!tls->close_sent);
-    if (HPXI_UNLIKELY(tls->state == SESSION_STATE_FAILED)) {
+    if (HPXI_UNLIKELY(tls->state == HPXI_TLS_FAILED)) {
         return session_fail(tls, error);
     }
     if (plain.size == 0) {
@@ -501,7 +390,7 @@ hpx_status hpxi_tls_write(hpxi_tls *tls, hpx_span plain, hpxi_buf *out, hpx_erro
 
 void hpxi_tls_close_notify(hpxi_tls *tls, hpxi_buf *out)
 {
-    const bool open = tls->state == SESSION_STATE_OPEN || tls->state == SESSION_STATE_PEER_CLOSED;
+    const bool open = tls->state == HPXI_TLS_OPEN || tls->state == HPXI_TLS_PEER_CLOSED;
     if (tls->close_sent || !open) {
         return;
     }
@@ -525,11 +414,14 @@ static void session_copy(char *to, size_t to_bytes, const char *from, size_t fro
 void hpxi_tls_get_info(const hpxi_tls *tls, hpxi_tls_info *out)
 {
     *out = (hpxi_tls_info){0};
-    if (tls->state == SESSION_STATE_HANDSHAKE) {
+    if (tls->state == HPXI_TLS_HANDSHAKE) {
         return;
     }
-    const char *version = wolfSSL_get_version(tls->wolf);
     const int suite = wolfSSL_get_current_cipher_suite(tls->wolf);
+    if (suite == 0) {
+        return; /* it failed before the peer had chosen anything */
+    }
+    const char *version = wolfSSL_get_version(tls->wolf);
     const char *cipher =
         wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8), (uint8_t)suite);
     if (version != NULL) {

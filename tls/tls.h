@@ -17,8 +17,16 @@
 #include <hpx/tls.h>
 
 #include "ring/alloc.h"
+#include "tls/session_cache.h"
 
 typedef struct hpxi_tls hpxi_tls;
+
+/*
+ * A peer may send this many records in a row that bring no data: the handshake's, and after it
+ * KeyUpdate, session tickets, empty records. One more ends the session with HPX_E_TLS_PROTOCOL,
+ * since each costs us work, and some an answer.
+ */
+#define HPXI_TLS_IDLE_RECORDS_MAX 128u
 
 /*
  * ALPN (RFC 7301). A list is in the wire's form: each name after its length in one byte, in the
@@ -41,6 +49,10 @@ typedef struct hpxi_tls_session_config {
     const char *server_name; /* client: name or numeric address to verify; SNI unless numeric */
     const uint8_t *alpn;     /* wire form (see HPXI_TLS_ALPN_H2), borrowed for the call; or NULL */
     size_t alpn_bytes;
+    hpxi_tls_cache *sessions; /* client: where to find and keep sessions to resume, must outlive the
+                               * session; NULL: a full handshake that nobody remembers */
+    const char *host; /* client: where the connection goes to; with `port` a part of what a */
+    uint16_t port;    /* kept session is found by. Borrowed for the call; may be NULL */
 } hpxi_tls_session_config;
 
 /* Takes the context's reference. HPX_OK, HPX_E_NO_MEMORY, HPX_E_TLS_CONFIG. Memory comes from

@@ -58,41 +58,26 @@ __attribute__((format(printf, 5, 6))) static int verify_refuse(
     return 0;
 }
 
-/* Copies the peer's text with everything unprintable replaced: it ends in logs and terminals. */
-static void verify_copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes)
-{
-    HPX_ASSERT(to_bytes > 4);
-    const bool cut = from_bytes >= to_bytes;
-    const size_t size = cut ? to_bytes - 4 : from_bytes;
-    for (size_t i = 0; i < size; i++) {
-        to[i] = from[i] >= 0x20 && from[i] < 0x7F ? from[i] : '?';
-    }
-    memcpy(to + size, "...", 4);
-    if (!cut) {
-        to[size] = '\0';
-    }
-}
-
 /* What a person would call the certificate: its first name, else its common name. */
 static void verify_subject(char to[VERIFY_TEXT_BYTES], const DecodedCert *cert)
 {
     for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
         if (entry->type == ASN_DNS_TYPE && entry->len > 0) {
-            verify_copy_text(to, VERIFY_TEXT_BYTES, entry->name, (size_t)entry->len);
+            hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, entry->name, (size_t)entry->len);
             return;
         }
     }
     if (cert->subjectCN != NULL && cert->subjectCNLen > 0) {
-        verify_copy_text(to, VERIFY_TEXT_BYTES, cert->subjectCN, (size_t)cert->subjectCNLen);
+        hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, cert->subjectCN, (size_t)cert->subjectCNLen);
     } else {
-        verify_copy_text(to, VERIFY_TEXT_BYTES, "(no name)", strlen("(no name)"));
+        hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, "(no name)", strlen("(no name)"));
     }
 }
 
 static void verify_issuer(char to[VERIFY_TEXT_BYTES], const DecodedCert *cert)
 {
     const size_t size = strnlen(cert->issuer, sizeof(cert->issuer));
-    verify_copy_text(to, VERIFY_TEXT_BYTES, cert->issuer, size);
+    hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, cert->issuer, size);
 }
 
 static void verify_date(char to[VERIFY_DATE_BYTES], const byte *date, int date_bytes)
@@ -181,10 +166,13 @@ static bool verify_is_weak_signature(word32 signature_oid)
  * What wolfSSL lets pass and we do not, or NULL. A self-signed root's own signature proves nothing,
  * so it may be of any kind.
  */
-static const char *verify_objection(const hpxi_tls_name *name, int depth, const DecodedCert *cert)
+static const char *
+verify_objection(const hpxi_tls_verifier *verifier, int depth, const DecodedCert *cert)
 {
     const bool is_leaf = depth == 0;
-    const int purposes = EXTKEYUSE_ANY | EXTKEYUSE_SERVER_AUTH;
+    const bool is_client = verifier->context->is_server; /* the peer is */
+    const int purposes =
+        EXTKEYUSE_ANY | (is_client ? EXTKEYUSE_CLIENT_AUTH : EXTKEYUSE_SERVER_AUTH);
     /* RFC 8446 4.4.2.2, which wolfSSL checks in TLS 1.2 only. Every suite of ours has it sign. */
     if (is_leaf && cert->extKeyUsageSet && (cert->extKeyUsage & KEYUSE_DIGITAL_SIG) == 0) {
         return "is not for signatures (key usage)";
@@ -193,10 +181,12 @@ static const char *verify_objection(const hpxi_tls_name *name, int depth, const 
         return "is signed with SHA-1 or older";
     }
     if (cert->extExtKeyUsageSet && (cert->extExtKeyUsage & purposes) == 0) {
-        return "is not for TLS servers (extended key usage)";
+        return is_client ? "is not for TLS clients (extended key usage)"
+                         : "is not for TLS servers (extended key usage)";
     }
     /* wolfSSL applies name constraints to names only, and would let any address pass. */
-    if (!is_leaf && name->is_address && cert->extNameConstraintSet) {
+    const bool for_address = verifier->name != NULL && verifier->name->is_address;
+    if (!is_leaf && for_address && cert->extNameConstraintSet) {
         return "constrains names, which cannot be checked for an address";
     }
     return NULL;
@@ -218,35 +208,6 @@ static bool verify_entry_matches(const hpxi_tls_name *name, const DNS_entry *ent
     }
 }
 
-/* Appends the names that the certificate is for, as far as they fit. */
-static void verify_list_names(char *to, size_t to_bytes, const DecodedCert *cert)
-{
-    HPX_ASSERT(to_bytes > VERIFY_TEXT_BYTES);
-    size_t used = 0;
-    to[0] = '\0';
-    for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
-        char text[VERIFY_TEXT_BYTES];
-        const bool is_address = entry->type == ASN_IP_TYPE && entry->ipString != NULL;
-        if (entry->len <= 0 || (entry->type != ASN_DNS_TYPE && !is_address)) {
-            continue;
-        }
-        if (is_address) {
-            verify_copy_text(text, sizeof(text), entry->ipString, strlen(entry->ipString));
-        } else {
-            verify_copy_text(text, sizeof(text), entry->name, (size_t)entry->len);
-        }
-        const size_t need = strlen(text) + 2 + strlen(", ...");
-        if (used + need >= to_bytes) {
-            (void)snprintf(to + used, to_bytes - used, "%s...", used == 0 ? "" : ", ");
-            return;
-        }
-        used += (size_t)snprintf(to + used, to_bytes - used, "%s%s", used == 0 ? "" : ", ", text);
-    }
-    if (used == 0) {
-        (void)snprintf(to, to_bytes, "no name (no subjectAltName of use)");
-    }
-}
-
 static int
 verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedCert *cert)
 {
@@ -258,8 +219,8 @@ verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedC
     HPX_ASSERT(name->host_bytes != 0);
     char names[HPX_ERROR_DETAIL_BYTES - 80];
     char wanted[VERIFY_TEXT_BYTES - 16];
-    verify_list_names(names, sizeof(names), cert);
-    verify_copy_text(wanted, sizeof(wanted), name->host, name->host_bytes);
+    hpxi_tls_chain_names(names, sizeof(names), cert);
+    hpxi_tls_copy_text(wanted, sizeof(wanted), name->host, name->host_bytes);
     return verify_refuse(
         verdict, HPX_E_TLS_NAME, 0, 0, "certificate is for %s; wanted %s", names, wanted);
 }
@@ -290,6 +251,49 @@ verify_issuer_is_here(const DecodedCert *cert, const WOLFSSL_X509_STORE_CTX *sto
     return found;
 }
 
+static int verify_pins(
+    hpxi_tls_verifier *verifier, const WOLFSSL_X509_STORE_CTX *store, const DecodedCert *leaf)
+{
+    const hpx_tls_context *context = verifier->context;
+    if (context->pin_count == 0) {
+        return 1;
+    }
+    const int pinned = hpxi_tls_chain_is_pinned(context, leaf, store->certs, store->totalCerts);
+    if (pinned == 1) {
+        return 1;
+    }
+    char subject[VERIFY_TEXT_BYTES];
+    verify_subject(subject, leaf);
+    return verify_refuse(
+        &verifier->verdict,
+        pinned == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_PIN,
+        pinned,
+        0,
+        "certificate of %s and its issuers have none of the pinned keys",
+        subject);
+}
+
+/* The leaf has passed wolfSSL and the policy: its name and pins. */
+static int verify_leaf(
+    hpxi_tls_verifier *verifier, const WOLFSSL_X509_STORE_CTX *store, const DecodedCert *cert)
+{
+    hpxi_tls_verdict *verdict = &verifier->verdict;
+    if (verifier->name != NULL && verify_name(verdict, verifier->name, cert) == 0) {
+        return 0;
+    }
+    if (verify_pins(verifier, store, cert) == 0) {
+        return 0;
+    }
+    HPX_ASSERT(verdict->status == HPX_OK);
+    HPX_ASSERT(verifier->name != NULL || verifier->context->is_server);
+    if (verifier->wants_proof && verifier->proof == NULL) {
+        verifier->proof = hpxi_tls_proof_new(
+            store->certs[0].buffer, store->certs[0].length, verifier->not_after_s);
+    }
+    verdict->leaf_accepted = true;
+    return 1;
+}
+
 static int verify_judge(
     hpxi_tls_verifier *verifier,
     bool accepted,
@@ -304,21 +308,50 @@ static int verify_judge(
     if (!verify_issuer_is_here(cert, store, depth)) {
         return verify_refuse_wolf(verdict, ASN_NO_SIGNER_E, depth, cert);
     }
-    const char *objection = verify_objection(verifier->name, depth, cert);
+    const char *objection = verify_objection(verifier, depth, cert);
     if (objection != NULL) {
         char subject[VERIFY_TEXT_BYTES];
         verify_subject(subject, cert);
         return verify_refuse(
             verdict, HPX_E_TLS_CERTIFICATE, 0, depth, "certificate of %s %s", subject, objection);
     }
-    if (depth == 0) {
-        if (verify_name(verdict, verifier->name, cert) == 0) {
-            return 0;
-        }
-        HPX_ASSERT(verdict->status == HPX_OK);
+    const int64_t not_after_s = hpxi_tls_chain_time(cert->afterDate, cert->afterDateLen);
+    if (verifier->not_after_s == 0 || not_after_s < verifier->not_after_s) {
+        verifier->not_after_s = not_after_s;
+    }
+    return depth == 0 ? verify_leaf(verifier, store, cert) : 1;
+}
+
+void hpxi_tls_verify_proof(hpxi_tls_verifier *verifier, const hpxi_tls_proof *proof)
+{
+    hpxi_tls_verdict *verdict = &verifier->verdict;
+    HPX_ASSERT(!verifier->insecure && verifier->name != NULL);
+    HPX_ASSERT(verdict->status == HPX_OK && !verdict->leaf_accepted);
+    DecodedCert cert;
+    wc_InitDecodedCert(&cert, proof->leaf, (word32)proof->leaf_bytes, NULL);
+    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL);
+    if (parsed != 0) {
+        (void)verify_refuse(
+            verdict,
+            parsed == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_CERTIFICATE,
+            parsed,
+            0,
+            "the certificate of the session resumed cannot be read: %s",
+            hpxi_tls_reason(parsed));
+    } else if (hpxi_tls_wall_clock_s() > proof->not_after_s) {
+        char subject[VERIFY_TEXT_BYTES];
+        verify_subject(subject, &cert);
+        (void)verify_refuse(
+            verdict,
+            HPX_E_TLS_EXPIRED,
+            ASN_AFTER_DATE_E,
+            0,
+            "certificate of %s, or one above it, has expired since the session was made",
+            subject);
+    } else if (verify_name(verdict, verifier->name, &cert) == 1) {
         verdict->leaf_accepted = true;
     }
-    return 1;
+    wc_FreeDecodedCert(&cert);
 }
 
 /* Returns 1 to accept: also over wolfSSL's objection, so only `insecure` may do that. */
@@ -330,18 +363,26 @@ static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
         return 1;
     }
     hpxi_tls_verdict *verdict = &verifier->verdict;
-    if (verdict->status != HPX_OK || verifier->name == NULL) {
+    if (verifier->chain != NULL) {
+        hpxi_tls_chain_note(verifier->chain, store->certs, store->totalCerts);
+    }
+    if (verdict->status != HPX_OK || (verifier->name == NULL && !verifier->context->is_server)) {
         return 0;
     }
-    HPX_ASSERT(verifier->manager != NULL);
+    HPX_ASSERT(verifier->context->verifies_peer);
+    WOLFSSL_CERT_MANAGER *manager = wolfSSL_CTX_GetCertManager(verifier->context->wolf);
     const int depth = store->error_depth;
+    if (store->totalCerts == 0 && !verifier->context->requires_peer) {
+        HPX_ASSERT(verifier->context->is_server);
+        return 1; /* it was asked, and has none */
+    }
     if (store->certs == NULL || depth < 0 || depth >= store->totalCerts) {
         return verify_refuse(
             verdict, HPX_E_TLS_CERTIFICATE, store->error, depth, "no certificate to verify");
     }
     DecodedCert cert;
     wc_InitDecodedCert(&cert, store->certs[depth].buffer, store->certs[depth].length, NULL);
-    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, verifier->manager);
+    const int parsed = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, manager);
     int result = 0;
     if (parsed != 0) {
         (void)verify_refuse(
@@ -367,14 +408,17 @@ static int verify_on_any_certificate(int preverified, WOLFSSL_X509_STORE_CTX *st
     return verify_current->insecure ? 1 : preverified;
 }
 
-void hpxi_tls_verify_install(WOLFSSL_CTX *wolf, bool is_server)
+void hpxi_tls_verify_install(WOLFSSL_CTX *wolf, bool verifies_peer, bool requires_peer)
 {
     HPX_ASSERT(wolf != NULL);
-    if (is_server) {
+    HPX_ASSERT(verifies_peer || !requires_peer);
+    if (!verifies_peer) {
         wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_NONE, NULL);
         return;
     }
-    wolfSSL_CTX_set_verify(wolf, WOLFSSL_VERIFY_PEER, verify_on_certificate);
+    const int mode =
+        WOLFSSL_VERIFY_PEER | (requires_peer ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+    wolfSSL_CTX_set_verify(wolf, mode, verify_on_certificate);
     WOLFSSL_CERT_MANAGER *manager = wolfSSL_CTX_GetCertManager(wolf);
     HPX_ASSERT(manager != NULL);
     wolfSSL_CertManagerSetVerify(manager, verify_on_any_certificate);

@@ -7,8 +7,11 @@
 #include <hpx/engine.h>
 #include <hpx/http.h>
 #include <hpx/http_server.h>
+#include <hpx/protocol.h>
+#include <hpx/session.h>
 #include <hpx/system.h>
 #include <hpx/tls.h>
+#include <hpx/tls_probe.h>
 #include <hpx/ws.h>
 
 #endif /* HPX_HPX_H */

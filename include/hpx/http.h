@@ -221,6 +221,7 @@ typedef struct hpx_http_config {
     uint64_t idle_connection_ns;     /* then it is closed; default 30 s */
 
     /* HTTP/2. */
+    uint32_t h2_connections_per_origin_max; /* a further one when all streams are taken; def. 1 */
     uint32_t h2_streams_max;         /* per connection, the peer's limit if lower; default 100 */
     uint32_t h2_window_bytes;        /* of a connection at first, 64 KiB..16 MiB; default 1 MiB */
     uint32_t h2_window_bytes_max;    /* grown to as the measured bandwidth asks; default 16 MiB */

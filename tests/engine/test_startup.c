@@ -45,6 +45,7 @@ static void test_engine_new_when_member_is_bad_then_named(void **state)
         {"cpu_count", {.cpu_count = 1}},
         {"name", {.name = "a name too long"}},
         {"dns_cache_entries", {.dns_cache_entries = 5000}},
+        {"tls_session_hosts_max", {.tls_session_hosts_max = 65537}},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         hpx_engine_config config = rows[i].config;

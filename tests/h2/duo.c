@@ -219,11 +219,12 @@ static void feed_piece(duo_side *side, const uint8_t *data, size_t size)
 void side_feed(duo_side *side, const void *data, size_t size, size_t cut)
 {
     const uint8_t *at = data;
+    size_t take;
     do {
-        const size_t take = cut != 0 && cut < size ? cut : size;
+        take = cut != 0 && cut < size ? cut : size;
         feed_piece(side, at, take);
-        at += take;
         size -= take;
+        at = size == 0 ? at : at + take;
     } while (size != 0);
 }
 

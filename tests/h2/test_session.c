@@ -191,6 +191,56 @@ static void test_session_when_an_allocation_fails_then_no_memory_and_no_leak(voi
     fa_exhaust(run_failing);
 }
 
+/* A connection's life: many streams, one cancelled, one not answered, a window that grows, drain.
+ */
+static void run_life(hpx_allocator allocator, bool expect_success)
+{
+    static uint8_t big[100000];
+    hpxi_h2_config client = hpxi_h2_config_client;
+    client.ping.window_bytes = 20000;
+    if (!duo_init_with(&bed, allocator, &client, NULL)) {
+        assert_false(expect_success);
+        return;
+    }
+    bed.server.on_event = serve;
+    duo_run(&bed);
+    const hpxi_h2_body body = {.span = {big, sizeof(big)}};
+    hpxi_h2_stream streams[5] = {0};
+    for (size_t i = 0; i < COUNT_OF(streams) && hpxi_h2_can_open(bed.client.h2) != 0; i++) {
+        streams[i] = side_request_with(&bed.client, "POST", "/early", NULL, 0, &body);
+    }
+    (void)duo_move(&bed, &bed.client, &bed.server);
+    bed.now_ns += HPX_NS_PER_S;
+    (void)hpxi_h2_reset(bed.client.h2, streams[1], HPXI_H2_CANCEL, NULL);
+    duo_run(&bed);
+    hpxi_h2_drain(bed.server.h2, bed.now_ns);
+    duo_run(&bed);
+    const bool is_whole = bed.client.status == HPX_OK && bed.server.status == HPX_OK;
+    assert_true(is_whole || !expect_success);
+    if (is_whole) {
+        assert_true(hpxi_h2_is_drained(bed.client.h2));
+        assert_int_equal(bed.client.closed_count, 4);
+    } else {
+        assert_true(bed.client.status == HPX_E_NO_MEMORY || bed.server.status == HPX_E_NO_MEMORY);
+    }
+    hpxi_h2_eof(bed.client.h2);
+    hpxi_h2_eof(bed.server.h2);
+    side_feed(&bed.client, NULL, 0, 0);
+    side_feed(&bed.server, NULL, 0, 0);
+    uint32_t made = 0;
+    for (size_t i = 0; i < COUNT_OF(streams); i++) {
+        made += streams[i] != HPXI_H2_NO_STREAM && i != 1;
+    }
+    assert_in_range(bed.client.closed_count, made, made + 1); /* the cancelled one, if it failed */
+    duo_fini(&bed);
+}
+
+static void test_session_when_an_allocation_fails_in_its_life_then_every_stream_ends(void **state)
+{
+    (void)state;
+    fa_exhaust(run_life);
+}
+
 static void test_session_when_body_is_pulled_and_deferred_then_it_goes_on_after_resume(void **state)
 {
     (void)state;
@@ -226,6 +276,7 @@ static ptrdiff_t pull_once(void *ctx, uint8_t *to, size_t room, bool *is_last)
 static void test_session_when_pulled_body_is_not_its_length_then_reset_and_told(void **state)
 {
     (void)state;
+    static bool cancels;
     static const struct {
         const char *length;
         void *ctx;
@@ -233,7 +284,7 @@ static void test_session_when_pulled_body_is_not_its_length_then_reset_and_told(
     } rows[] = {
         {"4", NULL, "CLOSED HPX_E_INVALID code=2 peer=0 processed=unknown\n"},
         {"6", NULL, "CLOSED HPX_E_INVALID code=2 peer=0 processed=unknown\n"},
-        {"5", (void *)&rows, "CLOSED ECANCELED code=2 peer=0 processed=unknown\n"},
+        {"5", &cancels, "CLOSED ECANCELED code=2 peer=0 processed=unknown\n"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         assert_true(duo_init(&bed, NULL, NULL));
@@ -388,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session_when_cut_anywhere_then_messages_whole),
         cmocka_unit_test(test_session_when_an_allocation_fails_then_no_memory_and_no_leak),
+        cmocka_unit_test(test_session_when_an_allocation_fails_in_its_life_then_every_stream_ends),
         cmocka_unit_test(
             test_session_when_body_is_pulled_and_deferred_then_it_goes_on_after_resume),
         cmocka_unit_test(test_session_when_pulled_body_is_not_its_length_then_reset_and_told),

@@ -17,7 +17,7 @@
 
 #include "tests/support/test.h"
 
-#define RECORD_BYTES 16384
+#define RECORD_BYTES 4096 /* longer ones take memory, which tls/memory.c keeps ready */
 
 #if defined(OPENSSL_COMPATIBLE_DEFAULTS) || defined(OPENSSL_ALL) || defined(OPENSSL_EXTRA)
 #error "this wolfSSL has the OpenSSL layer, whose clients verify nothing by default"

@@ -155,7 +155,8 @@ void certs_folder_remove(const char *path)
     assert_non_null(folder);
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         if (entry->d_name[0] != '.') {
-            assert_int_equal(unlinkat(dirfd(folder), entry->d_name, 0), 0);
+            const int flags = entry->d_type == DT_DIR ? AT_REMOVEDIR : 0; /* empty ones */
+            assert_int_equal(unlinkat(dirfd(folder), entry->d_name, flags), 0);
         }
     }
     (void)closedir(folder);

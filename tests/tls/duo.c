@@ -73,36 +73,56 @@ void duo_fill(uint8_t *to, size_t size, uint64_t start)
     }
 }
 
-static void duo_site_contexts(duo_site *site, const char *cert_file, const char *key_file)
+hpx_tls_config duo_server_config(const duo_site *site)
 {
+    hpx_tls_config config = HPX_TLS_CONFIG_INIT;
+    config.cert_file = site->cert_file;
+    config.key_file = site->key_file;
+    return config;
+}
+
+hpx_tls_config duo_client_config(const duo_site *site)
+{
+    hpx_tls_config config = HPX_TLS_CONFIG_INIT;
+    config.ca_pem = site->root_pem;
+    config.ca_pem_bytes = strlen(site->root_pem);
+    return config;
+}
+
+hpx_tls_context *duo_server_context(const hpx_tls_config *config)
+{
+    hpx_tls_context *context = NULL;
     hpx_error error;
-    hpx_tls_config server = HPX_TLS_CONFIG_INIT;
-    server.cert_file = cert_file;
-    server.key_file = key_file;
-    if (hpx_tls_server_context_new(&site->server, &server, &error) != HPX_OK) {
+    if (hpx_tls_server_context_new(&context, config, &error) != HPX_OK) {
         fail_msg("server context: %s", error.detail);
     }
-    static char pem[CERTS_PEM_MAX];
-    const certs_identity *const roots[] = {&site->root};
-    hpx_tls_config client = HPX_TLS_CONFIG_INIT;
-    client.ca_pem = pem;
-    client.ca_pem_bytes = certs_pem(pem, roots, 1);
-    if (hpx_tls_client_context_new(&site->client, &client, &error) != HPX_OK) {
+    return context;
+}
+
+hpx_tls_context *duo_client_context(const hpx_tls_config *config)
+{
+    hpx_tls_context *context = NULL;
+    hpx_error error;
+    if (hpx_tls_client_context_new(&context, config, &error) != HPX_OK) {
         fail_msg("client context: %s", error.detail);
     }
+    return context;
 }
 
 void duo_site_make_chain(duo_site *site, const certs_identity *const *chain, size_t count)
 {
     static char pem[CERTS_PEM_MAX];
-    char cert_file[CERTS_PATH_MAX];
-    char key_file[CERTS_PATH_MAX];
+    const certs_identity *const roots[] = {&site->root};
     certs_folder_make(site->folder);
     (void)certs_pem(pem, chain, count);
-    certs_write_file(cert_file, site->folder, "cert.pem", pem);
+    certs_write_file(site->cert_file, site->folder, "cert.pem", pem);
     (void)certs_key_pem(pem, &site->leaf);
-    certs_write_file(key_file, site->folder, "key.pem", pem);
-    duo_site_contexts(site, cert_file, key_file);
+    certs_write_file(site->key_file, site->folder, "key.pem", pem);
+    (void)certs_pem(site->root_pem, roots, 1);
+    const hpx_tls_config server = duo_server_config(site);
+    const hpx_tls_config client = duo_client_config(site);
+    site->server = duo_server_context(&server);
+    site->client = duo_client_context(&client);
 }
 
 void duo_site_make(duo_site *site, const certs_spec *leaf)
@@ -133,7 +153,7 @@ void duo_site_force_tls12(duo_site *site)
     (void)snprintf(path, sizeof(path), "%s/key.pem", site->folder);
     assert_int_equal(
         wolfSSL_CTX_use_PrivateKey_file(wolf, path, WOLFSSL_FILETYPE_PEM), WOLFSSL_SUCCESS);
-    hpxi_tls_verify_install(wolf, true);
+    hpxi_tls_verify_install(wolf, false, false);
     hpxi_tls_session_install(wolf);
     wolfSSL_CTX_free(site->server->wolf);
     site->server->wolf = wolf;
@@ -320,7 +340,7 @@ bool duo_handshake(duo *d)
 
 hpx_status duo_receive(duo *d, bool at_client, hpxi_buf *plain)
 {
-    static uint8_t decrypted[DUO_PLAIN_MAX];
+    static _Thread_local uint8_t decrypted[DUO_PLAIN_MAX];
     hpxi_buf *in = at_client ? &d->to_client : &d->to_server;
     hpxi_buf *out = at_client ? &d->to_server : &d->to_client;
     hpx_status status = HPX_E_PARTIAL;

@@ -20,6 +20,9 @@
 /* A root, a server's context and a client's context that trusts the root. */
 typedef struct duo_site {
     char folder[CERTS_PATH_MAX];
+    char cert_file[CERTS_PATH_MAX];
+    char key_file[CERTS_PATH_MAX];
+    char root_pem[CERTS_PEM_MAX];
     certs_identity root;
     certs_identity leaf;
     hpx_tls_context *server;
@@ -32,6 +35,12 @@ void duo_site_make(duo_site *site, const certs_spec *leaf);
  */
 void duo_site_make_chain(duo_site *site, const certs_identity *const *chain, size_t count);
 void duo_site_free(duo_site *site);
+/* The settings of the site's own contexts, to change and make others of. Borrow from the site. */
+hpx_tls_config duo_server_config(const duo_site *site);
+hpx_tls_config duo_client_config(const duo_site *site);
+/* Contexts that must be; released by the caller. */
+hpx_tls_context *duo_server_context(const hpx_tls_config *config);
+hpx_tls_context *duo_client_context(const hpx_tls_config *config);
 /* The server speaks TLS 1.2 only from now on. */
 void duo_site_force_tls12(duo_site *site);
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # make_certs.sh <folder> - a root and server certificates for localhost, made by OpenSSL: root.pem;
-# ecdsa.pem and rsa.pem, signed by it; constrained.pem, signed by middle.pem, which may sign for
-# addresses in 10.0.0.0/8 only; each with its .key.
+# ecdsa.pem and rsa.pem, signed by it; client.pem, for clients; constrained.pem, signed by
+# middle.pem, which may sign for addresses in 10.0.0.0/8 only; each with its .key.
 set -eu
 cd "$1"
 exec 2>make_certs.log
@@ -37,3 +37,13 @@ openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -CAcreateserial -d
 openssl x509 -req -in ecdsa.csr -CA middle.pem -CAkey middle.key -CAcreateserial -days 2 \
     -extfile leaf.cnf -out constrained.pem
 cp ecdsa.key constrained.key
+
+cat >client.cnf <<CNF
+extendedKeyUsage = clientAuth
+keyUsage = digitalSignature
+basicConstraints = CA:FALSE
+CNF
+openssl ecparam -name prime256v1 -genkey -noout -out client.key
+openssl req -new -key client.key -out client.csr -subj "/CN=trader 7"
+openssl x509 -req -in client.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 \
+    -extfile client.cnf -out client.pem

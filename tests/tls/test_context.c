@@ -77,7 +77,7 @@ static const struct {
     const char *detail;
 } bad_rows[] = {
     {"size 0", {.size = 0}, false, HPX_E_INVALID, 0, "size"},
-    {"flags", {.size = sizeof(hpx_tls_config), .flags = 1}, false, HPX_E_INVALID, 0, "flags"},
+    {"flags", {.size = sizeof(hpx_tls_config), .flags = 2}, false, HPX_E_INVALID, 0, "flags"},
     {"version",
      {.size = sizeof(hpx_tls_config), .version_min = (hpx_tls_version)11},
      false,

@@ -36,7 +36,7 @@ expect() {
 expect 0 '' --version
 grep -q '^hpx [0-9]*\.[0-9]*\.[0-9]*$' "$work/out" || fail '--version'
 expect 0 '' --help
-for command in ws exchange echo ws-testee doctor quickstart; do
+for command in ws tls exchange echo ws-testee doctor quickstart; do
     expect 0 '' --help
     grep -q "^  $command " "$work/out" || fail "--help does not name $command"
     expect 0 '' "$command" --help
@@ -54,6 +54,12 @@ done
 # --- usage errors
 expect 2 "^hpx: unknown command 'nonsense'" nonsense
 expect 2 "^hpx: unknown option '--nonsense'" --nonsense
+expect 2 '^hpx tls: HOST:PORT is missing' tls
+expect 2 "^hpx tls: 'a:b' is not HOST\[:PORT\]" tls a:b
+expect 2 "^hpx tls: '\[::1' is not HOST" tls '[::1'
+expect 2 "^hpx tls: unexpected 'two'" tls one two
+expect 2 "^hpx tls: --pin '12' is not 64 hexadecimal digits" tls --pin 12 one
+expect 2 "^hpx tls: --min is 1.2 or 1.3, not '1.1'" tls --min 1.1 one
 expect 2 '^hpx ws: a URL is missing' ws
 expect 2 "^hpx ws: unexpected 'two'" ws ws://127.0.0.1:1 two
 expect 2 "^hpx ws: option '--count' needs a value" ws ws://127.0.0.1:1 --count

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: connections of a shard resume the TLS session of the one before, and say so; a connection
+ * with other settings does not; with HPX_TLS_NO_RESUMPTION none does.
+ * Method: a POLLED engine with a listener that gives tickets; one client after the other.
+ */
+#include <stdio.h>
+
+#include <hpx/hpx.h>
+
+#include "tests/support/test.h"
+#include "tests/tls/duo.h"
+
+#define DEADLINE_NS (20 * HPX_NS_PER_S)
+
+static duo_site site;
+static hpx_engine *engine;
+static hpx_shard *shard;
+static hpx_listener *listener;
+
+typedef struct client {
+    bool ready;
+    bool closed;
+    hpx_conn_info info;
+    hpx_error last;
+} client;
+
+static void on_server(hpx_conn *conn, const hpx_event *event, void *user)
+{
+    (void)user;
+    if (event->kind == HPX_EVENT_MESSAGE) {
+        assert_int_equal(hpx_conn_send(conn, event->message_kind, event->payload), HPX_OK);
+    }
+}
+
+static void on_client(hpx_conn *conn, const hpx_event *event, void *user)
+{
+    client *c = user;
+    switch (event->kind) {
+    case HPX_EVENT_CONNECTED:
+        c->ready = true;
+        c->info = *event->info;
+        assert_int_equal(hpx_conn_send(conn, HPX_MESSAGE_TEXT, hpx_span_of("hello")), HPX_OK);
+        break;
+    case HPX_EVENT_MESSAGE:
+        assert_int_equal(hpx_conn_close(conn, 0, (hpx_span){0}), HPX_OK);
+        break;
+    case HPX_EVENT_DISCONNECTED:
+        c->last = *event->error;
+        break;
+    case HPX_EVENT_CLOSED:
+        c->closed = true;
+        break;
+    case HPX_EVENT_WRITABLE:
+        break;
+    }
+}
+
+/* One connection from beginning to end; true if it was resumed. */
+static bool visit(hpx_tls_context *context, const char *name, bool insecure)
+{
+    char url[64];
+    client c = {0};
+    hpx_conn *conn = NULL;
+    hpx_error error = {0};
+    (void)snprintf(url, sizeof(url), "wss://127.0.0.1:%u/", hpx_listener_get_port(listener));
+    hpx_ws_config config = HPX_WS_CONFIG_INIT;
+    config.url = url;
+    config.tls = context;
+    config.tls_server_name = name;
+    config.on_event = on_client;
+    config.user = &c;
+    if (insecure) {
+        hpx_ws_config_set_insecure_no_verify(&config);
+    }
+    if (hpx_shard_connect(shard, &config, &conn, &error) != HPX_OK) {
+        fail_msg("%s", error.detail);
+    }
+    const uint64_t deadline_ns = hpx_clock_now_ns() + DEADLINE_NS;
+    while (!c.closed) {
+        assert_true(hpx_clock_now_ns() < deadline_ns);
+        (void)hpx_shard_poll(shard);
+    }
+    if (!c.ready) {
+        fail_msg("%s", c.last.detail);
+    }
+    assert_true(c.info.is_tls);
+    assert_int_equal(c.info.tls_verified, !insecure);
+    return c.info.tls_resumed;
+}
+
+static int resume_setup(void **state)
+{
+    (void)state;
+    static const certs_spec leaf = {.san = {SAN_DNS("host.example"), SAN_DNS("other.example")}};
+    hpx_error error = {0};
+    duo_site_make(&site, &leaf);
+    hpx_tls_config server = duo_server_config(&site);
+    server.ticket_count = 2;
+    hpx_tls_context *context = duo_server_context(&server);
+    hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
+    config.shard_mode = HPX_SHARDS_POLLED;
+    config.tls_session_hosts_max = 4;
+    assert_int_equal(hpx_engine_new(&engine, &config, &error), HPX_OK);
+    assert_int_equal(hpx_engine_start(engine, &error), HPX_OK);
+    shard = hpx_engine_shard(engine, 0);
+    if (hpx_shard_attach(shard, &error) != HPX_OK) {
+        fail_msg("attach: %s", error.detail);
+    }
+    hpx_listen_config listen = HPX_LISTEN_CONFIG_INIT;
+    listen.address = "127.0.0.1:0";
+    listen.on_event = on_server;
+    listen.tls = context;
+    if (hpx_shard_listen(shard, &listen, &listener, &error) != HPX_OK) {
+        fail_msg("listen: %s", error.detail);
+    }
+    hpx_tls_context_release(context);
+    return 0;
+}
+
+static int resume_teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(hpx_shard_detach_wait(shard, DEADLINE_NS), HPX_OK);
+    hpx_engine_free(engine);
+    duo_site_free(&site);
+    return 0;
+}
+
+static void test_connections_of_a_shard_resume_when_their_settings_are_the_same(void **state)
+{
+    (void)state;
+    assert_false(visit(site.client, "host.example", false));
+    for (int i = 0; i < 5; i++) {
+        assert_true(visit(site.client, "host.example", false));
+    }
+    assert_false(visit(site.client, "other.example", false));
+    assert_true(visit(site.client, "other.example", false));
+    assert_false(visit(site.client, "host.example", true));
+    assert_true(visit(site.client, "host.example", true));
+    assert_true(visit(site.client, "host.example", false));
+}
+
+static void test_connections_when_resumption_is_off_then_none_resumes(void **state)
+{
+    (void)state;
+    hpx_tls_config config = duo_client_config(&site);
+    config.flags = HPX_TLS_NO_RESUMPTION;
+    hpx_tls_context *context = duo_client_context(&config);
+    for (int i = 0; i < 3; i++) {
+        assert_false(visit(context, "host.example", false));
+    }
+    hpx_tls_context_release(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_connections_of_a_shard_resume_when_their_settings_are_the_same),
+        cmocka_unit_test(test_connections_when_resumption_is_off_then_none_resumes),
+    };
+    return cmocka_run_group_tests(tests, resume_setup, resume_teardown);
+}
