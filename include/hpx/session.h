@@ -93,7 +93,7 @@ HPX_API HPX_NODISCARD hpx_status hpx_handle_request_wait(
 HPX_API hpx_status hpx_request_cancel(hpx_handle *handle, uint64_t token);
 
 /** Take the next reply of a request made on this handle. Views are valid until the next call.
- *  hpx_stream_fd()'s descriptor tells of replies too.
+ *  hpx_port_fd()'s descriptor tells of replies too.
  *  @thread port @alloc never @blocks never @returns 1 a reply, 0 none now */
 HPX_API HPX_NODISCARD int hpx_handle_next_reply(hpx_handle *handle, hpx_reply *reply);
 

@@ -279,13 +279,7 @@ HPX_API HPX_NODISCARD int hpx_stream_next(hpx_stream *stream, hpx_event *event);
 HPX_API HPX_NODISCARD int
 hpx_stream_wait(hpx_stream *stream, hpx_event *event, uint64_t timeout_ns);
 
-/**
- * A descriptor that polls readable when an event is there, for the app's own poll or epoll loop.
- * After it polled readable, call hpx_stream_next() until it returns 0: that re-arms it. It is
- * shared by all streams of the port; do not read or close it.
- *
- * @thread   port   @returns >= 0 the descriptor
- */
+/** hpx_port_fd() of the stream's port. @thread port @returns >= 0 the descriptor */
 HPX_API int hpx_stream_fd(hpx_stream *stream);
 
 /** Release the stream: events not yet taken are dropped. NULL is a no-op.
