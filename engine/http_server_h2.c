@@ -86,6 +86,11 @@ static void h2_on_request(hpxi_server_conn *conn, const hpxi_h2_event *event)
     }
     call->stream = event->stream;
     (void)hpxi_h2_set_user(conn->h2, event->stream, call);
+    const hpx_http_header *expect =
+        hpxi_h1_field_find(call->info.headers, call->info.header_count, "expect");
+    if (expect != NULL && hpxi_h1_span_has(expect->value, "100-continue")) {
+        (void)hpxi_h2_inform(conn->h2, event->stream, 100, NULL, 0, NULL); /* else it waits */
+    }
     if (first) {
         hpxi_server_watch(conn);
     }

@@ -24,6 +24,7 @@ typedef struct visit {
     uint16_t status;
     char body[64];
     size_t body_bytes;
+    uint32_t interim; /* 1xx */
     bool ended;
     bool closed;
     uint32_t code;
@@ -64,6 +65,9 @@ static void client_event(h2_client *c, const hpxi_h2_event *event)
 {
     visit *v = event->user;
     switch (event->kind) {
+    case HPXI_H2_INFORMATIONAL:
+        v->interim++;
+        break;
     case HPXI_H2_RESPONSE:
         v->status = event->head.status;
         break;
@@ -175,6 +179,35 @@ static void test_h2_when_asked_then_answers_of_every_form(void **state)
         expect_visit(&c, i, rows[i].status, rows[i].answer);
     }
     assert_int_equal(bed.lost, 0);
+    client_close(&c);
+    bed_stop(&bed);
+}
+
+/* RFC 9110 10.1.1: the client need not wait for its own patience to end. */
+static void test_h2_when_client_expects_continue_then_100(void **state)
+{
+    (void)state;
+    http_bed bed;
+    h2_client c;
+    bed_open(&bed, NULL);
+    client_open(&c, &bed);
+    const hpxi_h2_field expect = {
+        .name = hpx_span_of("expect"), .value = hpx_span_of("100-continue")};
+    const hpxi_h2_request_head head = {
+        .method = hpx_span_of("POST"),
+        .scheme = hpx_span_of("http"),
+        .authority = hpx_span_of("x"),
+        .path = hpx_span_of("/echo"),
+        .fields = &expect,
+        .field_count = 1};
+    const hpxi_h2_body body = {.span = hpx_span_of("hello")};
+    assert_int_equal(
+        hpxi_h2_request(c.h2, &c.visits[0].stream, &head, &body, &c.visits[0], NULL), HPX_OK);
+    ask(&c, 1, "/hello", NULL);
+    turn_until(&c, &bed, c.visits[0].closed && c.visits[1].closed);
+    expect_visit(&c, 0, 200, "POST||hello||x");
+    assert_int_equal(c.visits[0].interim, 1);
+    assert_int_equal(c.visits[1].interim, 0);
     client_close(&c);
     bed_stop(&bed);
 }
@@ -416,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_h2_when_asked_then_answers_of_every_form),
+        cmocka_unit_test(test_h2_when_client_expects_continue_then_100),
         cmocka_unit_test(test_h2_when_answered_in_reverse_then_each_gets_its_own),
         cmocka_unit_test(test_h2_when_window_is_closed_then_again_and_others_go_on),
         cmocka_unit_test(test_h2_when_stream_is_reset_then_call_ends_once),
