@@ -304,6 +304,15 @@ static void bed_log(const char *format, ...)
     va_end(args);
 }
 
+/* "keep", or "kept" if the server said so, which only HTTP/1.0 needs. */
+static void bed_head(const hpxi_h1_head *head)
+{
+    const hpx_http_header *said = hpxi_h1_field_find(head->fields, head->field_count, "Connection");
+    const bool kept = said != NULL && hpxi_h1_span_has(said->value, "keep-alive");
+    bed_log("%u %s ", head->status, kept ? "kept" : head->keep_alive ? "keep" : "last");
+    assert_non_null(hpxi_h1_field_find(head->fields, head->field_count, "Date"));
+}
+
 /* One event of the reader; whether a response was completed. */
 static bool bed_event(hpxi_h1_reader *reader, const hpxi_h1_event *event)
 {
@@ -312,8 +321,7 @@ static bool bed_event(hpxi_h1_reader *reader, const hpxi_h1_event *event)
         bed_log("%u\n", event->head->status);
         return false;
     case HPXI_H1_EVENT_HEAD:
-        bed_log("%u %s ", event->head->status, event->head->keep_alive ? "keep" : "last");
-        assert_non_null(hpxi_h1_field_find(event->head->fields, event->head->field_count, "Date"));
+        bed_head(event->head);
         return false;
     case HPXI_H1_EVENT_DATA:
         if (bed_body_bytes < 60) {

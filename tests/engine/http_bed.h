@@ -3,7 +3,8 @@
  * http_bed.h - our HTTP server on a shard that the test turns itself, and bare sockets as clients.
  *
  * The handler does what the path says: see http_bed.c. What came back is written down with our own
- * reader, one line for each response: "200 keep hello", then "FIN" or "RST" if the connection
+ * reader, one line for each response: "200 keep hello" ("last" if
+ * it is, "kept" if the server said keep-alive), then "FIN" or "RST" if the connection
  * ended.
  */
 #ifndef HPX_TESTS_HTTP_BED_H

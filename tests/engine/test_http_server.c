@@ -67,7 +67,7 @@ static void test_http_server_when_asked_then_answers_of_every_form(void **state)
         {"GET /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
          UNTIL_END,
          "200 last one,two,three\nFIN"},
-        {"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 1, "200 keep hello\n"},
+        {"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 1, "200 kept hello\n"},
         {GET("/abort"), UNTIL_END, "200 keep partcut RST"},
         {GET("/short"), UNTIL_END, "200 keep 123cut RST"},
     };
@@ -320,9 +320,22 @@ static void test_http_server_when_client_leaves_then_call_ends_once(void **state
     bed_read(&bed, fd, UNTIL_END, false);
     assert_string_equal(bed_text, "200 last late\nFIN");
     close(fd);
-    fd = bed_connect(&bed);
+    fd = bed_connect(&bed); /* half a close after the answer has begun */
     bed_send(&bed, fd, GET("/later"), sizeof(GET("/later")) - 1);
     while (bed.kept_count == 1) {
+        bed_turn(&bed);
+    }
+    assert_int_equal(hpx_http_call_begin(bed.kept[1], 200, NULL, 0, 4, NULL), HPX_OK);
+    (void)shutdown(fd, SHUT_WR);
+    bed_turns(&bed, 20);
+    assert_int_equal(hpx_http_call_write(bed.kept[1], hpx_span_of("late")), HPX_OK);
+    assert_int_equal(hpx_http_call_end(bed.kept[1]), HPX_OK);
+    bed_read(&bed, fd, UNTIL_END, false);
+    assert_string_equal(bed_text, "200 keep late\nFIN");
+    close(fd);
+    fd = bed_connect(&bed);
+    bed_send(&bed, fd, GET("/later"), sizeof(GET("/later")) - 1);
+    while (bed.kept_count == 2) {
         bed_turn(&bed);
     }
     const struct linger hard = {.l_onoff = 1};
