@@ -76,6 +76,15 @@ static void test_http_server_when_asked_then_answers_of_every_form(void **state)
     check_rows(&bed, rows, COUNT_OF(rows));
     assert_int_equal(bed.lost, 2);
     assert_int_equal(bed.last.status, HPX_E_ABORTED);
+    hpx_http_server_stats stats;
+    do {
+        bed_turn(&bed);
+        hpx_http_server_get_stats(bed.server, &stats);
+    } while (stats.connections != 0);
+    assert_int_equal(stats.accepted, COUNT_OF(rows));
+    assert_int_equal(stats.requests, COUNT_OF(rows));
+    assert_int_equal(stats.lost, 2);
+    assert_int_equal(stats.refused, 0);
     bed_stop(&bed);
 }
 
