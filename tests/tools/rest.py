@@ -253,6 +253,44 @@ class RestTest(unittest.TestCase):
             for kind in ("reset", "garbage", "truncate"):
                 self.assertEqual(exchange.curl("/v1/fault/" + kind, option).returncode, 92)
 
+    def hpx(self, exchange, *arguments, timeout="20"):
+        trust = ["--cacert", exchange.ca] if exchange.tls else []
+        done = subprocess.run([TOOL, *arguments, *trust, "--timeout", timeout],
+                              capture_output=True, timeout=DEADLINE)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def test_hpx_get(self):
+        """Our own client: no fault is taken for an answer, and none spoils the next request."""
+        refused = {
+            "reset": "reset by the peer", "close": "closed the connection",
+            "garbage": "is not HTTP/1.1", "truncate": "after 9 of 100 bytes",
+            "chunk-size": "chunk size is not", "chunk-cut": "before its last chunk",
+            "both-lengths": "both Transfer-Encoding and Content-Length",
+            "two-lengths": "more than one Content-Length", "bare-lf": "LF without CR",
+            "folded": "folded field"}
+        for exchange in (self.exchange, self.plain):
+            for kind, why in refused.items():
+                code, _, error = self.hpx(exchange, "get", "--http1.1",
+                                          exchange.url + "/v1/fault/" + kind)
+                self.assertEqual(code, 1, kind)
+                self.assertIn(why, error)
+            for kind in ("silence", "stall"):
+                code, _, _ = self.hpx(exchange, "get", "--http1.1",
+                                      exchange.url + "/v1/fault/" + kind, timeout="0.2")
+                self.assertEqual(code, 3, kind)
+            code, out, _ = self.hpx(exchange, "get", "--http1.1", exchange.url + "/v1/fault/poison",
+                                    exchange.url + "/v1/time", exchange.url + "/v1/fault/folded")
+            self.assertEqual(code, 1)
+            self.assertRegex(out, rb'^ok\{"time_ns":\d+\}$')
+        code, _, error = self.hpx(self.exchange, "get", self.exchange.url + "/v1/fault/reset")
+        self.assertEqual(code, 1)
+        self.assertIn("INTERNAL_ERROR", error)  # HTTP/2, as ALPN agreed
+        code, out, _ = self.hpx(
+            self.exchange, "post", self.exchange.url + "/v1/orders", "-d", json.dumps(ORDER),
+            "-H", "Authorization: Bearer secret")
+        order = json.loads(out)["order_id"]
+        self.ask_json("DELETE", "/v1/orders/" + order, None, AUTH)
+
     def test_stop_with_open_answers(self):
         with Exchange("--plain") as exchange:
             peers = []
