@@ -359,6 +359,51 @@ static void test_http_server_when_client_leaves_then_call_ends_once(void **state
     bed_stop(&bed);
 }
 
+/* More than is held comes behind the last request: the peer is throttled while it waits, and what
+ * it sent is read and dropped before the end, for a reset could overtake the answer. */
+static void test_http_server_when_flooded_behind_the_last_then_no_reset(void **state)
+{
+    (void)state;
+    static char flood[8 << 20];
+    http_bed bed;
+    hpx_http_server_config config = HPX_HTTP_SERVER_CONFIG_INIT;
+    config.close_timeout_ns = 20 * HPX_NS_PER_S;
+    bed_open(&bed, &config);
+    const int fd = bed_connect(&bed);
+    const size_t head =
+        (size_t)snprintf(flood, sizeof(flood), "GET /later" HOST "Connection: close\r\n\r\n");
+    memset(flood + head, 'x', sizeof(flood) - head);
+    size_t sent = 0;
+    for (uint32_t idle = 0; idle < 200 && sent < sizeof(flood); idle++) { /* what it takes in */
+        const ssize_t some = send(fd, flood + sent, sizeof(flood) - sent, MSG_NOSIGNAL);
+        sent += some > 0 ? (size_t)some : 0;
+        idle = some > 0 ? 0 : idle;
+        bed_turns(&bed, 2);
+    }
+    assert_int_equal(bed.kept_count, 1);
+    hpx_shard_stats shard;
+    hpx_shard_get_stats(bed.shard, &shard);
+    bed_turns(&bed, 100);
+    hpx_shard_get_stats(bed.shard, &shard);
+    assert_in_range(shard.bytes_received, 1, sizeof(flood) / 4);
+    assert_int_equal(
+        hpx_http_call_answer(bed.kept[0], 200, NULL, 0, hpx_span_of("late"), NULL), HPX_OK);
+    bed_read(&bed, fd, UNTIL_END, false);
+    assert_string_equal(bed_text, "200 last late\nFIN");
+    (void)shutdown(fd, SHUT_WR);
+    hpx_http_server_stats stats;
+    do {
+        bed_turn(&bed);
+        hpx_http_server_get_stats(bed.server, &stats);
+    } while (stats.connections != 0);
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, 0), 0); /* FIN still, not ECONNRESET */
+    hpx_shard_get_stats(bed.shard, &shard);
+    assert_int_equal(shard.bytes_received, sent);
+    close(fd);
+    bed_stop(&bed);
+}
+
 static void test_http_server_when_closed_then_open_calls_go_on(void **state)
 {
     (void)state;
@@ -504,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_http_server_when_nobody_goes_on_then_deadlines),
         cmocka_unit_test(test_http_server_when_requests_max_then_closed_after_the_last),
         cmocka_unit_test(test_http_server_when_client_leaves_then_call_ends_once),
+        cmocka_unit_test(test_http_server_when_flooded_behind_the_last_then_no_reset),
         cmocka_unit_test(test_http_server_when_closed_then_open_calls_go_on),
         cmocka_unit_test(test_http_server_when_engine_stops_then_calls_are_lost),
         cmocka_unit_test(test_http_server_when_config_is_bad_then_refused_with_reason),
