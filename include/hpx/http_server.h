@@ -118,7 +118,8 @@ typedef struct hpx_http_server_stats {
 HPX_API void hpx_http_server_get_stats(const hpx_http_server *server, hpx_http_server_stats *out);
 
 /** Stop accepting. Open calls go on; idle connections are closed, the others after their answer.
- *  NULL is a no-op. The engine's stop does the same by itself. @thread owner */
+ *  `server` is gone with this call. NULL is a no-op. The engine's stop does the same by itself: not to
+ *  be called after it. @thread owner */
 HPX_API void hpx_http_server_close(hpx_http_server *server);
 
 /* ---- Answers --------------------------------------------------------------------------------- */
