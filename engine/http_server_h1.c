@@ -122,7 +122,7 @@ static bool h1_on_event(hpxi_server_conn *conn, const hpxi_h1_event *event)
     case HPXI_H1_EVENT_DATA:
         return h1_on_data(conn, event->data);
     case HPXI_H1_EVENT_END:
-        hpxi_server_set_deadline(conn, conn->server->config.stall_timeout_ns);
+        hpxi_server_watch(conn);
         hpxi_call_announce(h1_receiving(conn));
         return true;
     case HPXI_H1_EVENT_INTERIM:
