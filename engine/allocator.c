@@ -61,13 +61,18 @@ static void counting_free(void *ptr, size_t size, void *ctx)
     allocator->wrapped.free(ptr, size, allocator->wrapped.ctx);
 }
 
+hpx_allocator hpxi_allocator_own(void)
+{
+    return (hpx_allocator){.alloc = own_alloc, .free = own_free};
+}
+
 void hpxi_counting_allocator_init(hpxi_counting_allocator *allocator, const hpx_allocator *from)
 {
     if (from != NULL && from->alloc != NULL) {
         HPX_ASSERT(from->free != NULL);
         allocator->wrapped = *from;
     } else {
-        allocator->wrapped = (hpx_allocator){.alloc = own_alloc, .free = own_free};
+        allocator->wrapped = hpxi_allocator_own();
     }
     allocator->counting =
         (hpx_allocator){.alloc = counting_alloc, .free = counting_free, .ctx = allocator};

@@ -19,7 +19,10 @@ typedef struct hpxi_counting_allocator {
     _Atomic int64_t live;   /* blocks not yet freed */
 } hpxi_counting_allocator;
 
-/* `from` NULL or all zero: mimalloc where built with it, else the C library. Must not move. */
+/* The library's own: mimalloc where built with it, else the C library. */
+hpx_allocator hpxi_allocator_own(void);
+
+/* `from` NULL or all zero: the library's own. Must not move. */
 void hpxi_counting_allocator_init(hpxi_counting_allocator *allocator, const hpx_allocator *from);
 
 #endif /* HPXI_ALLOCATOR_H */

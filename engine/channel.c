@@ -10,9 +10,49 @@
  * DISCONNECTED, CLOSED; the ring holds many times that. */
 #define CHANNEL_LIFECYCLE_BYTES (16u << 10)
 
+/* Whatever was made; a ring that was not made has no data. */
+static void channel_free_rings(hpxi_channel *channel)
+{
+    if (channel->messages.data != NULL) {
+        hpxi_spsc_fini(&channel->messages);
+    }
+    if (channel->lifecycle.data != NULL) {
+        hpxi_spsc_fini(&channel->lifecycle);
+    }
+    if (channel->has_replies) {
+        hpxi_replies_fini(&channel->replies);
+    }
+}
+
+static bool
+channel_make_rings(hpxi_channel *channel, const hpxi_hub *hub, bool has_stream, uint32_t ring_bytes)
+{
+    const hpx_allocator *allocator = channel->allocator;
+    if (has_stream) {
+        if (hpxi_spsc_init(&channel->lifecycle, CHANNEL_LIFECYCLE_BYTES, allocator) != HPX_OK ||
+            hpxi_spsc_init(&channel->messages, ring_bytes, allocator) != HPX_OK) {
+            return false;
+        }
+        channel->has_stream = true;
+    }
+    if (hub->can_request) {
+        if (hpxi_replies_init(
+                &channel->replies,
+                hub->reply_ring_bytes,
+                hub->requests_max,
+                hub->large_bytes_max,
+                allocator) != HPX_OK) {
+            return false;
+        }
+        channel->has_replies = true;
+    }
+    return true;
+}
+
 hpx_status hpxi_channel_new(
     hpxi_channel **out,
     hpxi_port_core *port,
+    hpxi_hub *hub,
     bool has_stream,
     uint32_t ring_bytes,
     uint64_t large_bytes_max,
@@ -24,22 +64,17 @@ hpx_status hpxi_channel_new(
         return HPX_E_NO_MEMORY;
     }
     channel->allocator = allocator;
-    channel->has_stream = has_stream;
     channel->large_bytes_max = large_bytes_max;
     atomic_init(&channel->shared.refs, 1);
-    if (has_stream) {
-        if (hpxi_spsc_init(&channel->lifecycle, CHANNEL_LIFECYCLE_BYTES, allocator) != HPX_OK) {
-            hpxi_free(allocator, channel, sizeof(*channel));
-            return HPX_E_NO_MEMORY;
-        }
-        if (hpxi_spsc_init(&channel->messages, ring_bytes, allocator) != HPX_OK) {
-            hpxi_spsc_fini(&channel->lifecycle);
-            hpxi_free(allocator, channel, sizeof(*channel));
-            return HPX_E_NO_MEMORY;
-        }
+    if (!channel_make_rings(channel, hub, has_stream, ring_bytes)) {
+        channel_free_rings(channel);
+        hpxi_free(allocator, channel, sizeof(*channel));
+        return HPX_E_NO_MEMORY;
     }
     hpxi_port_core_retain(port);
     channel->port = port;
+    hpxi_hub_retain(hub);
+    channel->hub = hub;
     *out = channel;
     return HPX_OK;
 }
@@ -75,9 +110,9 @@ void hpxi_channel_release(hpxi_channel *channel)
             hpxi_spsc_release(&channel->messages); /* its block was just freed */
         }
         channel_drain(channel);
-        hpxi_spsc_fini(&channel->messages);
-        hpxi_spsc_fini(&channel->lifecycle);
     }
+    channel_free_rings(channel);
+    hpxi_hub_release(channel->hub);
     hpxi_port_core_release(channel->port);
     hpxi_free(channel->allocator, channel, sizeof(*channel));
 }
@@ -144,7 +179,12 @@ bool hpxi_channel_message(hpxi_channel *channel, const hpx_event *event)
         return true; /* nobody listens: not a drop */
     }
     const hpxi_message_head head = {
-        .epoch = event->epoch, .time_ns = event->time_ns, .missed = channel->shard.missed};
+        .epoch = event->epoch,
+        .time_ns = event->time_ns,
+        .missed = channel->shard.missed,
+        .message_class = (uint32_t)event->message_class,
+        .is_decoded = event->raw.data != event->payload.data ? 1 : 0,
+    };
     const bool fits = event->payload.size <= channel->messages.bytes_max - sizeof(head);
     const bool taken =
         fits ? channel_inline(channel, event, &head) : channel_block(channel, event, &head);
@@ -233,11 +273,13 @@ void hpxi_channel_event(hpxi_channel *channel, const hpx_event *event)
 
 bool hpxi_channel_publish(hpxi_channel *channel)
 {
-    if (!channel->has_stream) {
-        return false;
+    if (channel->has_stream) {
+        hpxi_spsc_publish(&channel->messages);
+        hpxi_spsc_publish(&channel->lifecycle);
     }
-    hpxi_spsc_publish(&channel->messages);
-    hpxi_spsc_publish(&channel->lifecycle);
+    if (channel->has_replies) {
+        hpxi_replies_publish(&channel->replies);
+    }
     return hpxi_doorbell_ring(&channel->port->doorbell);
 }
 
@@ -290,6 +332,7 @@ static void consumer_message(hpxi_channel *channel, hpxi_record *record, hpx_eve
         .epoch = head.epoch,
         .time_ns = head.time_ns,
         .missed = head.missed,
+        .message_class = (hpx_message_class)head.message_class,
         .payload = {.data = record->payload + sizeof(head), .size = record->bytes - sizeof(head)},
     };
     if (record->type == HPXI_RECORD_TEXT_BLOCK || record->type == HPXI_RECORD_BINARY_BLOCK) {
@@ -299,6 +342,7 @@ static void consumer_message(hpxi_channel *channel, hpxi_record *record, hpx_eve
         channel->consumer.held_block = block.data;
         channel->consumer.held_block_size = block.size;
     }
+    event->raw = head.is_decoded != 0 ? (hpx_span){0} : event->payload;
 }
 
 int hpxi_channel_next(hpxi_channel *channel, hpx_event *event)
@@ -323,10 +367,20 @@ int hpxi_channel_next(hpxi_channel *channel, hpx_event *event)
     return 1;
 }
 
+static bool consumer_ring_is_empty_sc(const hpxi_channel *channel, hpxi_spsc *ring)
+{
+    /* An event that the app still looks at is nothing new. */
+    const hpxi_record *held = channel->consumer.held == ring ? hpxi_spsc_peek(ring) : NULL;
+    return hpxi_spsc_is_empty_after_sc(ring, held);
+}
+
 bool hpxi_channel_is_empty_sc(hpxi_channel *channel)
 {
-    return channel->consumer.closed_taken || (hpxi_spsc_is_empty_sc(&channel->messages) &&
-                                              hpxi_spsc_is_empty_sc(&channel->lifecycle));
+    if (!channel->has_stream || channel->consumer.closed_taken) {
+        return true;
+    }
+    return consumer_ring_is_empty_sc(channel, &channel->messages) &&
+           consumer_ring_is_empty_sc(channel, &channel->lifecycle);
 }
 
 void hpxi_channel_abandon(hpxi_channel *channel)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * channel.h - what a connection's shard and its port share: state, and the rings of its stream.
+ * channel.h - what a connection's shard and one of its handles share: the rings of the stream, and
+ * the replies.
  *
- * Role      Shard -> port. Two SPSC rings, so that messages can never keep a lifecycle event out:
- *           when the message ring is full a message is dropped and counted, while the lifecycle
- *           ring always has room. Every record carries a sequence number (dropped messages take
+ * Role      Shard -> port. Two SPSC rings for the stream, so that messages can never keep a
+ * lifecycle event out: when the message ring is full a message is dropped and counted, while the
+ * lifecycle ring always has room. Every record carries a sequence number (dropped messages take
  *           none); the consumer merges by it and so sees the shard's order.
  * Threads   `shard` members: the shard's thread. `port` members: the port's. `shared`: atomics.
  * Memory    Reference counted by shard, handle and stream; the last one frees. A message larger
@@ -13,12 +14,15 @@
 #ifndef HPXI_CHANNEL_H
 #define HPXI_CHANNEL_H
 
-#include <hpx/ws.h>
+#include <hpx/session.h>
 
+#include "engine/hub.h"
+#include "engine/replies.h"
 #include "ring/doorbell.h"
 #include "ring/spsc.h"
 
 typedef struct hpxi_port_core hpxi_port_core; /* port.h */
+typedef struct hpxi_link hpxi_link;           /* port.h */
 
 /* Record types of both rings. */
 enum {
@@ -35,8 +39,9 @@ enum {
 typedef struct hpxi_message_head {
     uint64_t epoch;
     uint64_t time_ns;
-    uint64_t missed; /* messages dropped just before this one */
-    uint64_t unused;
+    uint64_t missed;        /* messages dropped just before this one */
+    uint32_t message_class; /* hpx_message_class */
+    uint32_t is_decoded;    /* by decode_binary(): the raw bytes are not here */
 } hpxi_message_head;
 
 typedef struct hpxi_block_record {
@@ -54,29 +59,35 @@ typedef struct hpxi_lifecycle {
 typedef struct hpxi_channel {
     const hpx_allocator *allocator;
     hpxi_port_core *port; /* a reference: its doorbell outlives the port's close */
+    hpxi_hub *hub;        /* a reference */
     bool has_stream;
+    bool has_replies;
     uint64_t large_bytes_max;
 
     struct {
         alignas(HPXI_ISOLATE) _Atomic uint32_t refs;
-        _Atomic uint32_t state;        /* hpx_conn_state; written by the shard */
-        _Atomic uint64_t epoch;        /* written by the shard */
-        _Atomic uint64_t rtt_ns;       /* written by the shard */
-        _Atomic uint32_t send_blocked; /* send queue over its limit; written by the shard */
-        _Atomic uint32_t want_room;    /* a send found the data ring full; written by the port,
-                                          taken back by the shard: WRITABLE is owed */
-        _Atomic uint32_t abandoned;    /* the stream was released; written by the port */
-        _Atomic uint64_t large_bytes;  /* outstanding owned blocks: shard adds, port subtracts */
+        _Atomic uint32_t want_room;   /* a send found the data ring full; written by the port,
+                                         taken back by the shard: WRITABLE is owed */
+        _Atomic uint32_t abandoned;   /* the stream was released; written by the port */
+        _Atomic uint64_t requests;    /* ever opened; written by the port, before RELEASE */
+        _Atomic uint64_t large_bytes; /* outstanding owned blocks: shard adds, port subtracts */
     } shared;
 
     hpxi_spsc messages;
     hpxi_spsc lifecycle;
+    hpxi_replies replies;
 
     struct {
         alignas(HPXI_ISOLATE) uint64_t next_sequence;
         uint64_t missed; /* dropped since the last message that went in */
         bool dirty;      /* on the shard's publish list */
         struct hpxi_channel *next_dirty;
+        hpx_conn *conn;  /* while the handle is one of its; NULL: released, or the end came */
+        hpxi_link *link; /* and its slot there */
+        uint32_t slot;
+        uint64_t requests;         /* taken from the data ring */
+        struct hpxi_channel *next; /* the connection's handles */
+        struct hpxi_channel *prev;
     } shard;
 
     struct {
@@ -88,10 +99,12 @@ typedef struct hpxi_channel {
     } consumer;
 } hpxi_channel;
 
-/* References: 1. Rings only if has_stream. HPX_OK, HPX_E_NO_MEMORY. */
+/* References: 1. The stream's rings only if has_stream, replies only if the hub can request. Takes
+ * references of port and hub. HPX_OK, HPX_E_NO_MEMORY. */
 hpx_status hpxi_channel_new(
     hpxi_channel **out,
     hpxi_port_core *port,
+    hpxi_hub *hub,
     bool has_stream,
     uint32_t ring_bytes,
     uint64_t large_bytes_max,

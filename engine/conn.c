@@ -29,10 +29,10 @@ void hpxi_conn_set_state(hpx_conn *conn, hpx_conn_state state)
         state == HPX_CONN_BACKING_OFF);
     HPX_ASSERT(conn->state != HPX_CONN_CLOSED);
     conn->state = state;
-    if (conn->channel != NULL) {
-        atomic_store_explicit(&conn->channel->shared.epoch, conn->epoch, memory_order_relaxed);
+    if (conn->hub != NULL) {
+        atomic_store_explicit(&conn->hub->shared.epoch, conn->epoch, memory_order_relaxed);
         /* Release: whoever sees READY sees its epoch (partner: hpx_handle_send). */
-        atomic_store_explicit(&conn->channel->shared.state, (uint32_t)state, memory_order_release);
+        atomic_store_explicit(&conn->hub->shared.state, (uint32_t)state, memory_order_release);
     }
 }
 
@@ -104,6 +104,19 @@ static hpx_conn *conn_new(hpx_shard *shard, hpxi_ws_role role)
     return conn;
 }
 
+/* Made, and then not wanted after all. */
+static void conn_unlink_new(hpx_conn *conn)
+{
+    hpx_shard *shard = conn->shard;
+    HPX_ASSERT(shard->owner.conns == conn);
+    shard->owner.conns = conn->next;
+    if (conn->next != NULL) {
+        conn->next->prev = NULL;
+    }
+    shard->owner.conn_count--;
+    hpxi_free(shard->allocator, conn, sizeof(*conn));
+}
+
 /* Decoder and head reader with the limits of the spec or the listener. */
 static void conn_init_codec(
     hpx_conn *conn,
@@ -153,18 +166,24 @@ void hpxi_conn_renew(hpx_conn *conn)
     conn->told_disconnected = false;
     conn->ready_ns = 0;
     conn->info = (hpx_conn_info){.shard = conn->shard->index, .is_tls = conn->spec->url.is_tls};
-    if (conn->channel != NULL) {
-        atomic_store_explicit(&conn->channel->shared.send_blocked, 0, memory_order_relaxed);
-    }
+    atomic_store_explicit(&conn->hub->shared.send_blocked, 0, memory_order_relaxed);
 }
 
-hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *channel)
+hpx_conn *
+hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_hub *hub, hpxi_channel *channel)
 {
     hpx_conn *conn = conn_new(shard, HPXI_WS_ROLE_CLIENT);
     if (conn == NULL) {
         return NULL;
     }
     conn->spec = spec;
+    conn->hub = hub;
+    if (spec->config.protocol != NULL && hpxi_session_new(conn) != HPX_OK) {
+        conn_unlink_new(conn);
+        return NULL;
+    }
+    hub->shard.conn = conn;
+    hub->shard.made = true;
     conn->channel = channel;
     conn->on_event = spec->config.on_event;
     conn->user = spec->config.user;
@@ -382,17 +401,16 @@ bool hpxi_conn_on_handshake(hpx_conn *conn, uint8_t **data, size_t *size)
     return true;
 }
 
-static void conn_become_ready(hpx_conn *conn)
+void hpxi_conn_become_ready(hpx_conn *conn)
 {
-    HPX_ASSERT(conn->state == HPX_CONN_UPGRADING);
-    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
-    hpxi_ws_head_fini(&conn->head);
-    conn->info.upgrade_ns = conn_lap(conn);
+    HPX_ASSERT(conn->state == HPX_CONN_UPGRADING || conn->state == HPX_CONN_RESUBSCRIBING);
+    if (conn->session != NULL) {
+        conn->info.resubscribe_ns = conn_lap(conn);
+    }
     conn->ready_ns = conn->shard->owner.now_ns;
     conn->epoch++;
     hpxi_conn_set_state(conn, HPX_CONN_READY);
     conn->announced = true;
-    hpxi_conn_heartbeat_start(conn);
     const hpx_event event = {
         .kind = HPX_EVENT_CONNECTED,
         .epoch = conn->epoch,
@@ -400,6 +418,34 @@ static void conn_become_ready(hpx_conn *conn)
         .info = &conn->info,
     };
     hpxi_conn_deliver(conn, &event);
+    if (conn->session != NULL) {
+        hpxi_session_ready(conn);
+    }
+}
+
+void hpxi_conn_resubscribing(hpx_conn *conn)
+{
+    HPX_ASSERT(conn->state == HPX_CONN_AUTHENTICATING);
+    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
+    conn->info.auth_ns = conn_lap(conn);
+    hpxi_conn_set_state(conn, HPX_CONN_RESUBSCRIBING);
+}
+
+/* UPGRADING -> READY, or AUTHENTICATING first where there is a protocol. */
+static void conn_open(hpx_conn *conn)
+{
+    HPX_ASSERT(conn->state == HPX_CONN_UPGRADING);
+    hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
+    hpxi_ws_head_fini(&conn->head);
+    conn->info.upgrade_ns = conn_lap(conn);
+    hpxi_conn_heartbeat_start(conn);
+    if (conn->session == NULL) {
+        hpxi_conn_become_ready(conn);
+        return;
+    }
+    hpxi_conn_set_state(conn, HPX_CONN_AUTHENTICATING);
+    conn_set_deadline(conn, conn->spec->config.request_timeout_ns);
+    hpxi_session_begin(conn);
 }
 
 static void conn_on_answer(hpx_conn *conn)
@@ -417,23 +463,43 @@ static void conn_on_answer(hpx_conn *conn)
     }
     (void)snprintf(
         conn->info.subprotocol, sizeof(conn->info.subprotocol), "%s", answer.subprotocol);
-    conn_become_ready(conn);
+    conn_open(conn);
 }
 
-static void conn_refuse(hpx_conn *conn, uint32_t http_status)
+static void conn_refuse(hpx_conn *conn, uint32_t http_status, uint32_t retry_after_s)
 {
     conn->error = (hpx_error){
         .status = HPX_E_HTTP_MALFORMED,
         .stage = HPX_STAGE_UPGRADE,
         .http_status = (int32_t)http_status};
     conn->discard = true;
-    const hpx_status status = hpxi_ws_refusal_write(hpxi_conn_out(conn), http_status);
+    const hpx_status status =
+        hpxi_ws_refusal_write(hpxi_conn_out(conn), http_status, retry_after_s);
     hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
     conn_set_deadline(conn, conn->close_timeout_ns);
     if (status == HPX_OK) {
         hpxi_conn_mark(conn);
     }
     hpxi_conn_finish(conn);
+}
+
+/* What the application says to a valid request. */
+static hpx_upgrade_answer conn_ask_app(hpx_conn *conn, const hpxi_ws_offer *offer)
+{
+    const hpx_listen_config *config = &conn->listener->config;
+    hpx_upgrade_answer answer = {.http_status = 101};
+    if (config->on_upgrade != NULL) {
+        const hpx_upgrade_request request = {
+            .target = offer->target,
+            .host = offer->host,
+            .subprotocol = offer->subprotocol != NULL ? offer->subprotocol : "",
+        };
+        answer = config->on_upgrade(&request, config->user);
+        if (answer.http_status != 101 && (answer.http_status < 400 || answer.http_status > 599)) {
+            answer.http_status = 500;
+        }
+    }
+    return answer;
 }
 
 static void conn_on_offer(hpx_conn *conn)
@@ -444,7 +510,12 @@ static void conn_on_offer(hpx_conn *conn)
     const uint32_t http_status = hpxi_ws_offer_check(
         &conn->head, config->subprotocols, config->subprotocol_count, &offer, &error);
     if (http_status != 101) {
-        conn_refuse(conn, http_status);
+        conn_refuse(conn, http_status, 0);
+        return;
+    }
+    const hpx_upgrade_answer answer = conn_ask_app(conn, &offer);
+    if (answer.http_status != 101) {
+        conn_refuse(conn, answer.http_status, answer.retry_after_s);
         return;
     }
     if (hpxi_ws_answer_write(hpxi_conn_out(conn), &offer) != HPX_OK) {
@@ -458,7 +529,7 @@ static void conn_on_offer(hpx_conn *conn)
         "%s",
         offer.subprotocol != NULL ? offer.subprotocol : "");
     (void)snprintf(conn->info.target, sizeof(conn->info.target), "%s", offer.target);
-    conn_become_ready(conn);
+    conn_open(conn);
 }
 
 void hpxi_conn_on_head(hpx_conn *conn, uint8_t **data, size_t *size)
@@ -476,7 +547,7 @@ void hpxi_conn_on_head(hpx_conn *conn, uint8_t **data, size_t *size)
             error.stage = HPX_STAGE_UPGRADE;
             hpxi_conn_fail(conn, &error);
         } else {
-            conn_refuse(conn, status == HPX_E_HTTP_TOO_BIG ? 431 : 400);
+            conn_refuse(conn, status == HPX_E_HTTP_TOO_BIG ? 431 : 400, 0);
         }
         return;
     }
@@ -505,12 +576,16 @@ static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns)
             HPX_STAGE_UPGRADE,
             "the server did not answer the WebSocket upgrade in time");
         return;
+    case HPX_CONN_AUTHENTICATING:
+        hpxi_session_auth_timeout(conn);
+        return;
     case HPX_CONN_CLOSING:
         hpxi_conn_close_timeout(conn);
         return;
     case HPX_CONN_IDLE:
     case HPX_CONN_RESOLVING:
-    case HPX_CONN_CONNECTING: /* the dial has its own deadline */
+    case HPX_CONN_CONNECTING:    /* the dial has its own deadline */
+    case HPX_CONN_RESUBSCRIBING: /* each batch has one */
     case HPX_CONN_READY:
     case HPX_CONN_BACKING_OFF:
     case HPX_CONN_CLOSED:

@@ -3,6 +3,8 @@
  * conn.h - one WebSocket connection on its shard: the driver.
  *
  * client  IDLE -> RESOLVING -> CONNECTING -> [TLS_HANDSHAKE] -> UPGRADING -> READY
+ * with a protocol                                   UPGRADING -> AUTHENTICATING -> RESUBSCRIBING
+ *                                                                               -> READY
  * server                                     [TLS_HANDSHAKE] -> UPGRADING -> READY
  * any     -> CLOSING -> CLOSED        (orderly: CLOSE frames, close_notify, FIN, peer's FIN)
  * any     -> CLOSED                   (failed, refused, aborted)
@@ -22,6 +24,7 @@
 #define HPXI_CONN_H
 
 #include "engine/dial.h"
+#include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/spec.h"
 #include "tls/tls.h"
@@ -34,9 +37,10 @@ struct hpx_conn {
     hpxi_ws_role role;
     hpx_event_fn on_event; /* inline delivery, or NULL */
     void *user;
-    hpxi_channel *channel; /* port delivery and handle, or NULL; a reference */
-    hpxi_link *link;       /* of its handle, or NULL once released */
-    uint32_t handle_slot;
+    hpxi_hub *hub;         /* client role; a reference */
+    hpxi_channel *channel; /* port delivery, or NULL; a reference */
+    hpxi_channel *handles; /* those not yet released */
+    hpxi_session *session; /* with a protocol, or NULL */
 
     /* Configuration: the client's spec, or the listener's settings copied at accept. */
     hpxi_spec *spec;
@@ -80,7 +84,8 @@ struct hpx_conn {
     /* Heartbeat and watchdog. */
     hpxi_timer heartbeat;
     hpxi_timer watchdog;
-    uint64_t ping_ns;    /* when the ping without an answer was sent; 0: none is out */
+    uint64_t ping_ns;    /* when the ping frame without an answer was sent; 0: none is out */
+    uint64_t query_ns;   /* likewise, of the protocol's ping */
     uint64_t message_ns; /* when the last message came */
 
     hpx_conn_info info;
@@ -109,9 +114,25 @@ struct hpx_listener {
 
 void hpxi_listener_release(hpx_listener *listener);
 
-/* New client connection in IDLE; takes the spec, and a reference of the channel (may be NULL).
- * NULL when out of memory (spec and channel stay the caller's). */
-hpx_conn *hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_channel *channel);
+/* New client connection in IDLE; takes the spec, a reference of the hub, and one of the channel
+ * (may be NULL). NULL when out of memory (they stay the caller's). */
+hpx_conn *
+hpxi_conn_new_client(hpx_shard *shard, hpxi_spec *spec, hpxi_hub *hub, hpxi_channel *channel);
+
+/* The WebSocket is open: messages flow, if only the session's own. */
+static inline bool hpxi_conn_is_open(const hpx_conn *conn)
+{
+    return conn->state >= HPX_CONN_AUTHENTICATING && conn->state <= HPX_CONN_READY;
+}
+
+/* Between turns the shard's clock stands: a deadline set now has to count from now. */
+void hpxi_conn_refresh_clock(hpx_conn *conn);
+
+/* May the app queue `size` more bytes? If not, WRITABLE is owed. */
+bool hpxi_conn_may_queue(hpx_conn *conn, size_t size);
+
+/* The stage that the state stands for, for errors. */
+hpx_stage hpxi_conn_stage(const hpx_conn *conn);
 
 /* IDLE -> RESOLVING. */
 void hpxi_conn_start(hpx_conn *conn);
@@ -124,6 +145,10 @@ bool hpxi_conn_on_handshake(hpx_conn *conn, uint8_t **data, size_t *size);
 
 /* conn.c: UPGRADING -> READY with bytes received; advances the input past the head. */
 void hpxi_conn_on_head(hpx_conn *conn, uint8_t **data, size_t *size);
+
+/* conn.c: AUTHENTICATING -> RESUBSCRIBING, RESUBSCRIBING -> READY; the session says when. */
+void hpxi_conn_resubscribing(hpx_conn *conn);
+void hpxi_conn_become_ready(hpx_conn *conn);
 
 /* Set the state, and publish it to the handle. */
 void hpxi_conn_set_state(hpx_conn *conn, hpx_conn_state state);
@@ -148,14 +173,22 @@ uint64_t hpxi_conn_queued(const hpx_conn *conn);
 /* Encrypt what is waiting; called for connections on the dirty list. */
 void hpxi_conn_flush(hpx_conn *conn);
 
-/* Queue one message without looking at the queue's limit; READY only. */
+/* Queue one message without looking at the queue's limit; the WebSocket is open. HPX_OK or
+ * HPX_E_NO_MEMORY. */
 hpx_status hpxi_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload);
+
+/* As above, a text with the splice applied: still one copy. */
+hpx_status hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splice);
 
 /* Deliver an event to the handler or the channel. */
 void hpxi_conn_deliver(hpx_conn *conn, const hpx_event *event);
 
 /* conn.c: frees what belongs to one attempt (session, codec, buffers) and makes it new. */
 void hpxi_conn_renew(hpx_conn *conn);
+
+/* conn_close.c: the handles that lead here. References are the link's. */
+void hpxi_conn_add_handle(hpx_conn *conn, hpxi_channel *channel);
+void hpxi_conn_remove_handle(hpx_conn *conn, hpxi_channel *channel);
 
 /* conn_retry.c --------------------------------------------------------------------------------- */
 
@@ -176,9 +209,10 @@ void hpxi_conn_on_backoff(hpxi_timer *timer, uint64_t now_ns);
 /* conn_heartbeat.c ----------------------------------------------------------------------------- */
 
 void hpxi_conn_heartbeat_init(hpx_conn *conn);
-void hpxi_conn_heartbeat_start(hpx_conn *conn); /* READY began */
-void hpxi_conn_heartbeat_stop(hpx_conn *conn);  /* READY is over */
+void hpxi_conn_heartbeat_start(hpx_conn *conn); /* the WebSocket is open */
+void hpxi_conn_heartbeat_stop(hpx_conn *conn);  /* ... and not any more */
 void hpxi_conn_heartbeat_pong(hpx_conn *conn, const uint8_t *payload, size_t size);
+void hpxi_conn_heartbeat_answered(hpx_conn *conn); /* the protocol's ping was */
 
 /* conn_close.c --------------------------------------------------------------------------------- */
 
@@ -202,6 +236,10 @@ void hpxi_conn_finish(hpx_conn *conn);
 
 /* The app wants a new connection. Any state; only with config.reconnect. */
 void hpxi_conn_reconnect(hpx_conn *conn, hpx_span reason);
+
+/* Give this connection up, in good order (CLOSE 1000), for the cause given: another attempt follows
+ * if it may. The WebSocket is open. */
+void hpxi_conn_leave(hpx_conn *conn, const hpx_error *error);
 
 /* Drop everything at once (engine stop after its deadline). */
 void hpxi_conn_abort(hpx_conn *conn);

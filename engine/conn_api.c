@@ -8,12 +8,16 @@
 #include "engine/engine.h"
 #include "engine/error.h"
 
-/* Between turns the shard's clock stands: a deadline set now has to count from now. */
 static void api_refresh_clock(hpx_shard *shard)
 {
     if (!shard->owner.in_turn) {
         shard->owner.now_ns = hpxi_clock_now(&shard->owner.clock);
     }
+}
+
+void hpxi_conn_refresh_clock(hpx_conn *conn)
+{
+    api_refresh_clock(conn->shard);
 }
 
 hpx_status
@@ -49,14 +53,17 @@ hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out,
     } else if (spec->url.is_tls && spec->tls == NULL) {
         status = hpxi_engine_default_tls(shard->engine, &spec->tls, error);
     }
-    hpx_conn *conn = status == HPX_OK ? hpxi_conn_new_client(shard, spec, NULL) : NULL;
+    hpxi_hub *hub = status == HPX_OK ? hpxi_hub_new(spec, shard->allocator) : NULL;
+    hpx_conn *conn = hub != NULL ? hpxi_conn_new_client(shard, spec, hub, NULL) : NULL;
     if (status == HPX_OK && conn == NULL) {
         status = hpxi_error_set(error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, "no memory");
     }
     if (status != HPX_OK) {
+        hpxi_hub_release(hub);
         hpxi_spec_free(spec);
         return status;
     }
+    hub->shard_index = shard->index;
     api_refresh_clock(shard);
     hpxi_conn_start(conn);
     *out = conn;
@@ -72,13 +79,24 @@ hpx_status hpx_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload
     if (HPXI_UNLIKELY(kind != HPX_MESSAGE_TEXT && kind != HPX_MESSAGE_BINARY)) {
         return HPX_E_INVALID;
     }
-    const uint64_t queued = hpxi_conn_queued(conn);
-    if (HPXI_UNLIKELY(queued != 0 && queued + payload.size > conn->send_queue_bytes_max)) {
-        conn->want_writable = true;
-        hpxi_conn_mark_settle(conn);
+    if (HPXI_UNLIKELY(!hpxi_conn_may_queue(conn, payload.size))) {
         return HPX_E_AGAIN;
     }
+    if (conn->session != NULL) {
+        hpxi_session_spend(conn);
+    }
     return hpxi_conn_send(conn, kind, payload);
+}
+
+bool hpxi_conn_may_queue(hpx_conn *conn, size_t size)
+{
+    const uint64_t queued = hpxi_conn_queued(conn);
+    if (HPXI_UNLIKELY(queued != 0 && queued + size > conn->send_queue_bytes_max)) {
+        conn->want_writable = true;
+        hpxi_conn_mark_settle(conn);
+        return false;
+    }
+    return true;
 }
 
 hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
@@ -94,6 +112,19 @@ hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
     return HPX_OK;
 }
 
+void hpx_conn_abort(hpx_conn *conn)
+{
+    HPXI_ASSERT_OWNER(conn->shard);
+    if (conn->state == HPX_CONN_CLOSED) {
+        return;
+    }
+    if (conn->error.status == HPX_OK) {
+        (void)hpxi_error_set(
+            &conn->error, HPX_E_ABORTED, hpxi_conn_stage(conn), "aborted by the application");
+    }
+    hpxi_conn_abort(conn);
+}
+
 hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason)
 {
     HPXI_ASSERT_OWNER(conn->shard);
@@ -107,6 +138,11 @@ hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason)
 hpx_conn_state hpx_conn_get_state(const hpx_conn *conn)
 {
     return conn->state;
+}
+
+uint64_t hpx_conn_get_epoch(const hpx_conn *conn)
+{
+    return conn->epoch;
 }
 
 const hpx_conn_info *hpx_conn_get_info(const hpx_conn *conn)

@@ -31,6 +31,9 @@ static void conn_drop(hpx_conn *conn)
     hpxi_dial_cancel(&conn->dial);
     hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
     hpxi_conn_heartbeat_stop(conn);
+    if (conn->session != NULL) {
+        hpxi_session_lose(conn);
+    }
     if (hpxi_conn_wants_retry(conn)) {
         hpxi_conn_back_off(conn);
     } else if (conn->state != HPX_CONN_CLOSING) {
@@ -73,6 +76,9 @@ void hpxi_conn_fail_with(hpx_conn *conn, hpx_status status, hpx_stage stage, con
 static void conn_begin_closing(hpx_conn *conn)
 {
     hpxi_conn_heartbeat_stop(conn);
+    if (conn->session != NULL) {
+        hpxi_session_lose(conn);
+    }
     hpxi_conn_set_state(conn, HPX_CONN_CLOSING);
     hpxi_wheel_set(
         &conn->shard->owner.wheel,
@@ -113,8 +119,8 @@ void hpxi_conn_violation(hpx_conn *conn, hpx_status status, uint16_t code, const
         hpxi_conn_fail_with(conn, status, HPX_STAGE_CLOSE, detail);
         return;
     }
-    HPX_ASSERT(conn->state == HPX_CONN_READY);
-    (void)hpxi_error_set(&conn->error, status, HPX_STAGE_READY, "%s", detail);
+    HPX_ASSERT(hpxi_conn_is_open(conn));
+    (void)hpxi_error_set(&conn->error, status, hpxi_conn_stage(conn), "%s", detail);
     conn->error.close_code = code;
     conn_begin_closing(conn);
     conn_send_close(conn, code, (hpx_span){0});
@@ -144,6 +150,17 @@ void hpxi_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
         hpxi_conn_fail_with(
             conn, HPX_E_ABORTED, HPX_STAGE_CLOSE, "closed by the application before it was ready");
         return;
+    case HPX_CONN_AUTHENTICATING:
+    case HPX_CONN_RESUBSCRIBING:
+        (void)hpxi_error_set(
+            &conn->error,
+            HPX_E_ABORTED,
+            HPX_STAGE_CLOSE,
+            "closed by the application before it was ready");
+        conn->error.close_code = code;
+        conn_begin_closing(conn);
+        conn_send_close(conn, code, reason);
+        return;
     case HPX_CONN_READY:
         (void)hpxi_error_set(&conn->error, HPX_OK, HPX_STAGE_CLOSE, "closed by the application");
         conn->error.close_code = code;
@@ -158,6 +175,17 @@ void hpxi_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason)
         return;
     }
     HPX_ASSERT(false);
+}
+
+void hpxi_conn_leave(hpx_conn *conn, const hpx_error *error)
+{
+    HPX_ASSERT(hpxi_conn_is_open(conn));
+    conn->error = *error;
+    conn->error.close_code = 1000;
+    conn_begin_closing(conn);
+    conn_send_close(conn, 1000, (hpx_span){0});
+    conn->owes_disconnected = true;
+    hpxi_conn_mark_settle(conn);
 }
 
 void hpxi_conn_reconnect(hpx_conn *conn, hpx_span reason)
@@ -180,13 +208,10 @@ void hpxi_conn_reconnect(hpx_conn *conn, hpx_span reason)
     case HPX_CONN_UPGRADING:
         hpxi_conn_fail(conn, &error);
         return;
+    case HPX_CONN_AUTHENTICATING:
+    case HPX_CONN_RESUBSCRIBING:
     case HPX_CONN_READY:
-        conn->error = error;
-        conn->error.close_code = 1000;
-        conn_begin_closing(conn);
-        conn_send_close(conn, 1000, (hpx_span){0});
-        conn->owes_disconnected = true;
-        hpxi_conn_mark_settle(conn);
+        hpxi_conn_leave(conn, &error);
         return;
     case HPX_CONN_BACKING_OFF:
         conn->backoff_over = true;
@@ -204,11 +229,11 @@ void hpxi_conn_peer_close(hpx_conn *conn, uint16_t code, hpx_span reason)
 {
     HPX_ASSERT(!conn->close_received);
     conn->close_received = true;
-    if (conn->state == HPX_CONN_READY) {
+    if (hpxi_conn_is_open(conn)) {
         (void)hpxi_error_set(
             &conn->error,
             HPX_E_WS_CLOSED,
-            HPX_STAGE_READY,
+            hpxi_conn_stage(conn),
             "the peer closed with %u%s%.*s",
             code,
             reason.size != 0 ? ": " : "",
@@ -278,6 +303,32 @@ static void conn_unlink(hpx_conn *conn)
         &shard->counters.connections, shard->owner.conn_count, memory_order_relaxed);
 }
 
+void hpxi_conn_add_handle(hpx_conn *conn, hpxi_channel *channel)
+{
+    HPX_ASSERT(channel->shard.conn == NULL);
+    channel->shard.conn = conn;
+    channel->shard.prev = NULL;
+    channel->shard.next = conn->handles;
+    if (channel->shard.next != NULL) {
+        channel->shard.next->shard.prev = channel;
+    }
+    conn->handles = channel;
+}
+
+void hpxi_conn_remove_handle(hpx_conn *conn, hpxi_channel *channel)
+{
+    HPX_ASSERT(channel->shard.conn == conn);
+    if (channel->shard.prev != NULL) {
+        channel->shard.prev->shard.next = channel->shard.next;
+    } else {
+        conn->handles = channel->shard.next;
+    }
+    if (channel->shard.next != NULL) {
+        channel->shard.next->shard.prev = channel->shard.prev;
+    }
+    channel->shard.conn = NULL;
+}
+
 static void conn_free(hpx_conn *conn)
 {
     HPX_ASSERT(conn->state == HPX_CONN_CLOSED);
@@ -288,10 +339,15 @@ static void conn_free(hpx_conn *conn)
     HPX_ASSERT(!hpxi_timer_is_set(&conn->heartbeat));
     HPX_ASSERT(!hpxi_timer_is_set(&conn->watchdog));
     conn_unlink(conn);
-    if (conn->link != NULL) {
-        conn->link->handles[conn->handle_slot].conn = NULL;
+    while (conn->handles != NULL) { /* they stay until they are released, but lead nowhere */
+        hpxi_conn_remove_handle(conn, conn->handles);
     }
+    hpxi_session_free(conn);
     hpxi_channel_release(conn->channel);
+    if (conn->hub != NULL) {
+        conn->hub->shard.conn = NULL;
+        hpxi_hub_release(conn->hub);
+    }
     hpxi_tls_free(conn->tls);
     hpxi_ws_head_fini(&conn->head);
     hpxi_ws_decoder_fini(&conn->decoder);
@@ -329,8 +385,8 @@ static void conn_settle_writable(hpx_conn *conn)
         return;
     }
     conn->want_writable = false;
-    if (conn->channel != NULL) {
-        atomic_store_explicit(&conn->channel->shared.send_blocked, 0, memory_order_relaxed);
+    if (conn->hub != NULL) {
+        atomic_store_explicit(&conn->hub->shared.send_blocked, 0, memory_order_relaxed);
     }
     const hpx_event event = {
         .kind = HPX_EVENT_WRITABLE,
@@ -344,6 +400,9 @@ void hpxi_conn_settle(hpx_conn *conn)
 {
     HPX_ASSERT(!conn->on_settle);
     conn_settle_writable(conn);
+    if (conn->session != NULL) {
+        hpxi_session_settle(conn); /* requests are over before DISCONNECTED is told */
+    }
     if (conn->owes_disconnected && !conn->told_disconnected) {
         conn->told_disconnected = true;
         conn_deliver_terminal(conn, HPX_EVENT_DISCONNECTED);
@@ -354,6 +413,12 @@ void hpxi_conn_settle(hpx_conn *conn)
         HPX_ASSERT(conn->told_disconnected);
         HPX_ASSERT(conn->dial.state == HPXI_DIAL_IDLE);
         hpxi_wheel_cancel(&conn->shard->owner.wheel, &conn->deadline);
+        if (conn->session != NULL && !conn->session->closed) {
+            hpxi_session_end(conn, &conn->error);
+            if (conn->on_settle) {
+                return; /* for what the ends of subscriptions caused: once more, then CLOSED */
+            }
+        }
         hpxi_conn_set_state(conn, HPX_CONN_CLOSED);
         conn_deliver_terminal(conn, HPX_EVENT_CLOSED);
         conn_free(conn);

@@ -74,11 +74,18 @@ static void conn_on_frames(hpx_conn *conn, uint8_t *data, size_t size)
     while ((status = hpxi_ws_decoder_next(&conn->decoder, &data, &size, &message)) == 1) {
         if (HPXI_UNLIKELY(message.op > HPXI_WS_BINARY)) {
             conn_on_control(conn, &message);
+        } else if (conn->session != NULL) {
+            if (HPXI_LIKELY(hpxi_conn_is_open(conn))) {
+                const hpx_span raw = {.data = message.data, .size = message.size};
+                delivered++;
+                hpxi_session_message(conn, (hpx_message_kind)message.op, raw, event.time_ns);
+            }
         } else if (HPXI_LIKELY(conn->state == HPX_CONN_READY)) {
             _Static_assert((int)HPX_MESSAGE_TEXT == (int)HPXI_WS_TEXT, "kinds are opcodes");
             _Static_assert((int)HPX_MESSAGE_BINARY == (int)HPXI_WS_BINARY, "kinds are opcodes");
             event.message_kind = (hpx_message_kind)message.op;
             event.payload = (hpx_span){.data = message.data, .size = message.size};
+            event.raw = event.payload;
             delivered++;
             hpxi_conn_deliver(conn, &event);
         }
@@ -99,7 +106,7 @@ void hpxi_conn_on_plain(hpx_conn *conn, uint8_t *data, size_t size)
 {
     if (HPXI_UNLIKELY(conn->state == HPX_CONN_UPGRADING)) {
         hpxi_conn_on_head(conn, &data, &size);
-        if (conn->state != HPX_CONN_READY && conn->state != HPX_CONN_CLOSING) {
+        if (!hpxi_conn_is_open(conn) && conn->state != HPX_CONN_CLOSING) {
             return;
         }
     }
@@ -118,7 +125,7 @@ static void conn_on_tls_end(hpx_conn *conn)
     hpxi_conn_fail_with(
         conn,
         HPX_E_EOF,
-        conn->state == HPX_CONN_READY ? HPX_STAGE_READY : HPX_STAGE_UPGRADE,
+        hpxi_conn_stage(conn),
         "the peer ended TLS without a WebSocket CLOSE frame");
 }
 
@@ -166,7 +173,7 @@ static void conn_on_bytes(hpxi_sock *sock, uint8_t *data, size_t size)
     }
 }
 
-static hpx_stage conn_stage(const hpx_conn *conn)
+hpx_stage hpxi_conn_stage(const hpx_conn *conn)
 {
     switch (conn->state) {
     case HPX_CONN_IDLE:
@@ -179,6 +186,10 @@ static hpx_stage conn_stage(const hpx_conn *conn)
         return HPX_STAGE_TLS;
     case HPX_CONN_UPGRADING:
         return HPX_STAGE_UPGRADE;
+    case HPX_CONN_AUTHENTICATING:
+        return HPX_STAGE_AUTH;
+    case HPX_CONN_RESUBSCRIBING:
+        return HPX_STAGE_RESUBSCRIBE;
     case HPX_CONN_READY:
         return HPX_STAGE_READY;
     case HPX_CONN_BACKING_OFF:
@@ -194,22 +205,23 @@ static void conn_on_end(hpxi_sock *sock, int result)
     hpx_conn *conn = sock->owner;
     hpx_error error;
     if (result < 0) {
-        (void)hpxi_error_set_errno(&error, result, conn_stage(conn), "%s", conn->info.peer_address);
-    } else if (conn->tls != NULL && conn->state == HPX_CONN_READY) {
+        (void)hpxi_error_set_errno(
+            &error, result, hpxi_conn_stage(conn), "%s", conn->info.peer_address);
+    } else if (conn->tls != NULL && hpxi_conn_is_open(conn)) {
         (void)hpxi_error_set(
             &error,
             HPX_E_TLS_TRUNCATED,
-            HPX_STAGE_READY,
+            hpxi_conn_stage(conn),
             "%s ended TCP without TLS close_notify",
             conn->info.peer_address);
     } else {
         (void)hpxi_error_set(
             &error,
             HPX_E_EOF,
-            conn_stage(conn),
+            hpxi_conn_stage(conn),
             "%s closed the connection%s",
             conn->info.peer_address,
-            conn->state == HPX_CONN_READY ? " without a CLOSE frame" : "");
+            hpxi_conn_is_open(conn) ? " without a CLOSE frame" : "");
     }
     hpxi_conn_fail(conn, &error);
 }
@@ -269,22 +281,57 @@ uint64_t hpxi_conn_queued(const hpx_conn *conn)
            (conn->sock != NULL ? hpxi_sock_queued(conn->sock) : 0);
 }
 
+/* Room for a frame of `size` payload bytes in the buffer that is sent from (or encrypted from),
+ * with its header written. The payload goes to the place returned; NULL when out of memory. */
+static uint8_t *conn_frame_begin(hpx_conn *conn, hpxi_ws_op op, size_t size, const uint8_t *key)
+{
+    hpxi_buf *out = hpxi_conn_out(conn);
+    uint8_t *to = hpxi_buf_reserve(out, hpxi_ws_frame_bytes(size, key != NULL));
+    if (HPXI_UNLIKELY(to == NULL)) {
+        return NULL;
+    }
+    const size_t head = hpxi_ws_encode_head(to, op, true, key, size);
+    hpxi_buf_commit(out, head + size);
+    hpxi_conn_mark(conn);
+    return to + head;
+}
+
 /* Frames straight into the buffer that is sent from (or encrypted from): one copy. */
 static bool conn_frame(hpx_conn *conn, hpxi_ws_op op, const uint8_t *payload, size_t size)
 {
     const bool masked = conn->role == HPXI_WS_ROLE_CLIENT;
-    hpxi_buf *out = hpxi_conn_out(conn);
-    uint8_t *to = hpxi_buf_reserve(out, hpxi_ws_frame_bytes(size, masked));
-    if (HPXI_UNLIKELY(to == NULL)) {
-        return false;
-    }
     uint8_t key[4];
     if (masked) {
         hpxi_random_key4(&conn->shard->owner.random, key);
     }
-    hpxi_buf_commit(out, hpxi_ws_encode(to, op, true, masked ? key : NULL, payload, size));
-    hpxi_conn_mark(conn);
+    uint8_t *to = conn_frame_begin(conn, op, size, masked ? key : NULL);
+    if (HPXI_UNLIKELY(to == NULL)) {
+        return false;
+    }
+    hpxi_ws_encode_payload(to, payload, size, masked ? key : NULL, 0);
     return true;
+}
+
+hpx_status hpxi_conn_send_spliced(hpx_conn *conn, hpx_span payload, const hpx_splice *splice)
+{
+    HPX_DASSERT(hpxi_conn_is_open(conn));
+    HPX_DASSERT(conn->role == HPXI_WS_ROLE_CLIENT);
+    HPX_ASSERT(splice->offset + splice->removed <= payload.size);
+    const size_t tail = payload.size - splice->offset - splice->removed;
+    const size_t size = splice->offset + splice->text_bytes + tail;
+    uint8_t key[4];
+    hpxi_random_key4(&conn->shard->owner.random, key);
+    uint8_t *to = conn_frame_begin(conn, HPXI_WS_TEXT, size, key);
+    if (HPXI_UNLIKELY(to == NULL)) {
+        return HPX_E_NO_MEMORY;
+    }
+    hpxi_ws_encode_payload(to, payload.data, splice->offset, key, 0);
+    size_t at = splice->offset;
+    hpxi_ws_encode_payload(to + at, (const uint8_t *)splice->text, splice->text_bytes, key, at);
+    at += splice->text_bytes;
+    hpxi_ws_encode_payload(to + at, payload.data + splice->offset + splice->removed, tail, key, at);
+    hpxi_count(&conn->shard->counters.messages_sent, 1);
+    return HPX_OK;
 }
 
 bool hpxi_conn_control(hpx_conn *conn, hpxi_ws_op op, const uint8_t *payload, size_t size)
@@ -295,7 +342,7 @@ bool hpxi_conn_control(hpx_conn *conn, hpxi_ws_op op, const uint8_t *payload, si
 
 hpx_status hpxi_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload)
 {
-    HPX_DASSERT(conn->state == HPX_CONN_READY);
+    HPX_DASSERT(hpxi_conn_is_open(conn));
     if (HPXI_UNLIKELY(!conn_frame(conn, (hpxi_ws_op)kind, payload.data, payload.size))) {
         return HPX_E_NO_MEMORY;
     }

@@ -27,9 +27,8 @@ static hpxi_record *control_claim(hpx_handle *handle, uint32_t type, uint32_t by
     return hpxi_spsc_claim(ring, type, bytes, hpxi_handle_tag(handle->slot, handle->generation));
 }
 
-/* Queues a control command and wakes the shard if it sleeps. */
-static hpx_status
-control_push(hpx_handle *handle, uint32_t type, const void *command, uint32_t bytes)
+hpx_status
+hpxi_handle_control(hpx_handle *handle, uint32_t type, const void *command, uint32_t bytes)
 {
     hpxi_record *record = control_claim(handle, type, bytes);
     if (record == NULL) {
@@ -108,7 +107,8 @@ static hpx_status connect_push(hpx_handle *handle, hpxi_spec *spec)
 {
     const hpxi_command_connect command = {.spec = spec, .channel = handle->channel};
     hpxi_channel_retain(handle->channel); /* the shard's reference */
-    const hpx_status status = control_push(handle, HPXI_COMMAND_CONNECT, &command, sizeof(command));
+    const hpx_status status =
+        hpxi_handle_control(handle, HPXI_COMMAND_CONNECT, &command, sizeof(command));
     if (status != HPX_OK) {
         hpxi_channel_release(handle->channel);
     }
@@ -129,12 +129,19 @@ static hpx_status connect_make(
             port->core->handles_max);
     }
     const bool has_stream = spec->config.on_event == NULL;
-    handle->reconnects = spec->config.reconnect;
     hpx_status status = connect_place(port, spec, handle, error);
+    hpxi_hub *hub = NULL;
     if (status == HPX_OK) {
+        hub = hpxi_hub_new(spec, port->core->allocator);
+        status = hub != NULL ? HPX_OK : HPX_E_NO_MEMORY;
+    }
+    if (status == HPX_OK) {
+        hub->shard_index = handle->shard;
+        atomic_init(&hub->shared.handles, 1);
         status = hpxi_channel_new(
             &handle->channel,
             port->core,
+            hub,
             has_stream,
             spec->config.stream_ring_bytes,
             spec->config.stream_large_bytes_max,
@@ -146,11 +153,12 @@ static hpx_status connect_make(
         if (status == HPX_OK) {
             status = connect_push(handle, spec);
         }
-        if (status != HPX_OK) {
+    }
+    hpxi_hub_release(hub); /* the channel has its own */
+    if (status != HPX_OK) {
+        if (status != HPX_E_INVALID) { /* whose error is set */
             (void)hpxi_error_set(error, status, HPX_STAGE_CONFIG, "%s", hpx_status_text(status));
         }
-    }
-    if (status != HPX_OK) {
         if (has_stream) {
             hpx_stream_release(*stream);
             *stream = NULL;
@@ -207,8 +215,7 @@ hpx_status hpx_ws_connect(
 
 hpx_conn_state hpx_handle_state(const hpx_handle *handle)
 {
-    return (hpx_conn_state)atomic_load_explicit(
-        &handle->channel->shared.state, memory_order_acquire);
+    return hpxi_hub_state(handle->channel->hub);
 }
 
 bool hpx_handle_is_connected(const hpx_handle *handle)
@@ -218,33 +225,31 @@ bool hpx_handle_is_connected(const hpx_handle *handle)
 
 uint64_t hpx_handle_epoch(const hpx_handle *handle)
 {
-    return atomic_load_explicit(&handle->channel->shared.epoch, memory_order_acquire);
+    return atomic_load_explicit(&handle->channel->hub->shared.epoch, memory_order_acquire);
 }
 
-static hpxi_record *
-send_claim(hpx_handle *handle, uint32_t type, size_t bytes, const hpxi_command_send *command)
+static hpxi_record *data_claim(hpx_handle *handle, uint32_t type, hpx_span head, size_t bytes)
 {
     hpxi_record *record = hpxi_spsc_claim(
         &handle->link->data,
         type,
-        (uint32_t)(sizeof(*command) + bytes),
+        (uint32_t)(head.size + bytes),
         hpxi_handle_tag(handle->slot, handle->generation));
     if (record != NULL) {
-        memcpy(record->payload, command, sizeof(*command));
+        memcpy(record->payload, head.data, head.size);
     }
     return record;
 }
 
 /* Larger than a quarter of the ring: an owned block goes through it. */
-static hpx_status send_block(hpx_handle *handle, const hpxi_command_send *command, hpx_span payload)
+static hpx_status data_block(hpx_handle *handle, uint32_t type, hpx_span head, hpx_span payload)
 {
     hpxi_link *link = handle->link;
     const uint64_t outstanding = atomic_load_explicit(&link->block_bytes, memory_order_acquire);
     if (outstanding != 0 && outstanding + payload.size > HPXI_LINK_BLOCK_BYTES_MAX) {
         return HPX_E_AGAIN;
     }
-    hpxi_record *record =
-        send_claim(handle, HPXI_COMMAND_SEND_BLOCK, sizeof(hpxi_command_block), command);
+    hpxi_record *record = data_claim(handle, type, head, sizeof(hpxi_command_block));
     if (record == NULL) {
         return HPX_E_AGAIN;
     }
@@ -256,25 +261,26 @@ static hpx_status send_block(hpx_handle *handle, const hpxi_command_send *comman
         return HPX_E_NO_MEMORY; /* the claim is abandoned */
     }
     memcpy(block.data, payload.data, payload.size);
-    memcpy(record->payload + sizeof(*command), &block, sizeof(block));
+    memcpy(record->payload + head.size, &block, sizeof(block));
     atomic_fetch_add_explicit(&link->block_bytes, payload.size, memory_order_relaxed);
     return HPX_OK;
 }
 
 /* Queues the command, or says why not. */
-static hpx_status send_push(hpx_handle *handle, const hpxi_command_send *command, hpx_span payload)
+static hpx_status
+data_push(hpx_handle *handle, uint32_t type, uint32_t block_type, hpx_span head, hpx_span payload)
 {
     hpxi_spsc *ring = &handle->link->data;
-    if (payload.size <= ring->bytes_max - sizeof(*command)) {
-        hpxi_record *record = send_claim(handle, HPXI_COMMAND_SEND, payload.size, command);
+    if (payload.size <= ring->bytes_max - head.size) {
+        hpxi_record *record = data_claim(handle, type, head, payload.size);
         if (record == NULL) {
             return HPX_E_AGAIN;
         }
         if (payload.size != 0) {
-            memcpy(record->payload + sizeof(*command), payload.data, payload.size);
+            memcpy(record->payload + head.size, payload.data, payload.size);
         }
     } else {
-        const hpx_status status = send_block(handle, command, payload);
+        const hpx_status status = data_block(handle, block_type, head, payload);
         if (status != HPX_OK) {
             return status;
         }
@@ -286,13 +292,33 @@ static hpx_status send_push(hpx_handle *handle, const hpxi_command_send *command
 
 /* No room: ask the shard for WRITABLE, then look once more, since it may have made room before it
  * could see the wish. (Partner: link_feed. The doorbell's order covers a shard about to sleep.) */
-static hpx_status
-send_starved(hpx_handle *handle, const hpxi_command_send *command, hpx_span payload)
+static void data_starved(hpx_handle *handle)
 {
     atomic_store_explicit(&handle->channel->shared.want_room, 1, memory_order_seq_cst);
     atomic_store_explicit(&handle->link->starved, 1, memory_order_seq_cst);
     (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
-    return send_push(handle, command, payload);
+}
+
+hpx_status hpxi_handle_data(
+    hpx_handle *handle, uint32_t type, uint32_t block_type, hpx_span head, hpx_span payload)
+{
+    hpx_status status = data_push(handle, type, block_type, head, payload);
+    if (HPXI_UNLIKELY(status == HPX_E_AGAIN)) {
+        data_starved(handle);
+        status = data_push(handle, type, block_type, head, payload);
+    }
+    if (status == HPX_OK) {
+        (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
+    }
+    return status;
+}
+
+bool hpxi_handle_push_subscribe(hpx_handle *handle, hpx_subscription *subscription)
+{
+    const hpx_span head = {.data = (const uint8_t *)&subscription, .size = sizeof(subscription)};
+    return hpxi_handle_data(
+               handle, HPXI_COMMAND_SUBSCRIBE, HPXI_COMMAND_SUBSCRIBE, head, (hpx_span){0}) ==
+           HPX_OK;
 }
 
 hpx_status hpx_handle_send(hpx_handle *handle, hpx_message_kind kind, hpx_span payload)
@@ -302,24 +328,19 @@ hpx_status hpx_handle_send(hpx_handle *handle, hpx_message_kind kind, hpx_span p
         (kind != HPX_MESSAGE_TEXT || !hpxi_utf8_check(payload.data, payload.size))) {
         return HPX_E_INVALID;
     }
-    if (hpx_handle_state(handle) != HPX_CONN_READY) {
+    const hpxi_hub *hub = handle->channel->hub;
+    if (hpxi_hub_state(hub) != HPX_CONN_READY) {
         return HPX_E_NOT_CONNECTED;
     }
-    if (atomic_load_explicit(&handle->channel->shared.send_blocked, memory_order_relaxed) != 0) {
+    if (atomic_load_explicit(&hub->shared.send_blocked, memory_order_relaxed) != 0) {
         return HPX_E_AGAIN; /* WRITABLE follows */
     }
     const hpxi_command_send command = {
-        .epoch = atomic_load_explicit(&handle->channel->shared.epoch, memory_order_relaxed),
+        .epoch = atomic_load_explicit(&hub->shared.epoch, memory_order_relaxed),
         .kind = kind,
     };
-    hpx_status status = send_push(handle, &command, payload);
-    if (HPXI_UNLIKELY(status == HPX_E_AGAIN)) {
-        status = send_starved(handle, &command, payload);
-    }
-    if (status == HPX_OK) {
-        (void)hpxi_doorbell_ring(&handle->port->engine->shards[handle->shard].doorbell);
-    }
-    return status;
+    const hpx_span head = {.data = (const uint8_t *)&command, .size = sizeof(command)};
+    return hpxi_handle_data(handle, HPXI_COMMAND_SEND, HPXI_COMMAND_SEND_BLOCK, head, payload);
 }
 
 hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason)
@@ -334,18 +355,18 @@ hpx_status hpx_handle_close(hpx_handle *handle, uint16_t code, hpx_span reason)
     if (reason.size != 0) {
         memcpy(command.reason, reason.data, reason.size);
     }
-    return control_push(handle, HPXI_COMMAND_CLOSE, &command, sizeof(command));
+    return hpxi_handle_control(handle, HPXI_COMMAND_CLOSE, &command, sizeof(command));
 }
 
 uint64_t hpx_handle_rtt_ns(const hpx_handle *handle)
 {
-    return atomic_load_explicit(&handle->channel->shared.rtt_ns, memory_order_relaxed);
+    return atomic_load_explicit(&handle->channel->hub->shared.rtt_ns, memory_order_relaxed);
 }
 
 hpx_status hpx_handle_reconnect(hpx_handle *handle, hpx_span reason)
 {
     HPX_ASSERT(handle->port != NULL);
-    if (!handle->reconnects) {
+    if (!handle->channel->hub->reconnects) {
         return HPX_E_STATE;
     }
     hpxi_command_close command = {0};
@@ -354,7 +375,7 @@ hpx_status hpx_handle_reconnect(hpx_handle *handle, hpx_span reason)
     if (command.reason_bytes != 0) {
         memcpy(command.reason, reason.data, command.reason_bytes);
     }
-    return control_push(handle, HPXI_COMMAND_RECONNECT, &command, sizeof(command));
+    return hpxi_handle_control(handle, HPXI_COMMAND_RECONNECT, &command, sizeof(command));
 }
 
 void hpx_handle_release(hpx_handle *handle)
@@ -363,6 +384,11 @@ void hpx_handle_release(hpx_handle *handle)
         return;
     }
     HPX_ASSERT(handle->port != NULL);
+    hpxi_channel *channel = handle->channel;
+    if (channel->has_replies) { /* visible with the command */
+        atomic_store_explicit(
+            &channel->shared.requests, channel->replies.port.token, memory_order_relaxed);
+    }
     hpxi_spsc *ring = &handle->link->control;
     hpx_shard *shard = &handle->port->engine->shards[handle->shard];
     hpxi_record *record = hpxi_spsc_claim(
@@ -374,22 +400,55 @@ void hpx_handle_release(hpx_handle *handle)
     handle_give_back(handle);
 }
 
-/* ---- Streams --------------------------------------------------------------------------------- */
+/* ---- Clones ---------------------------------------------------------------------------------- */
 
-/* The descriptor serves all streams of the port: before it may be slept on, none of them may have
- * anything to take. */
-static void stream_arm(hpx_port *port)
+static hpx_status clone_make(const hpx_handle *handle, hpx_handle *copy)
 {
-    hpxi_doorbell_drain(&port->core->doorbell);
-    hpxi_doorbell_prepare(&port->core->doorbell);
-    for (const hpx_stream *stream = port->streams; stream != NULL; stream = stream->next) {
-        if (!hpxi_channel_is_empty_sc(stream->channel)) {
-            hpxi_doorbell_cancel(&port->core->doorbell);
-            hpxi_doorbell_write(&port->core->doorbell); /* stays readable */
-            return;
-        }
+    hpxi_hub *hub = handle->channel->hub;
+    copy->shard = hub->shard_index;
+    copy->link = &copy->port->core->links[copy->shard];
+    hpx_status status = hpxi_channel_new(
+        &copy->channel, copy->port->core, hub, false, 0, 0, copy->port->core->allocator);
+    if (status != HPX_OK) {
+        return status;
     }
+    /* Counted before the original can be released: the connection never sees none. */
+    atomic_fetch_add_explicit(&hub->shared.handles, 1, memory_order_relaxed);
+    const hpxi_command_clone command = {.channel = copy->channel};
+    hpxi_channel_retain(copy->channel); /* the shard's reference */
+    status = hpxi_handle_control(copy, HPXI_COMMAND_CLONE, &command, sizeof(command));
+    if (status != HPX_OK) {
+        hpxi_channel_release(copy->channel);
+        /* The original is still there, by contract: this was not the last. */
+        atomic_fetch_sub_explicit(&hub->shared.handles, 1, memory_order_relaxed);
+    }
+    return status;
 }
+
+hpx_status hpx_handle_clone(const hpx_handle *handle, hpx_port *port, hpx_handle **out)
+{
+    HPX_ASSERT(handle->port != NULL);
+    *out = NULL;
+    if (port->engine != handle->port->engine) {
+        return HPX_E_INVALID;
+    }
+    if (hpx_handle_state(handle) == HPX_CONN_CLOSED) {
+        return HPX_E_CLOSED;
+    }
+    hpx_handle *copy = handle_take(port);
+    if (copy == NULL) {
+        return HPX_E_LIMIT;
+    }
+    const hpx_status status = clone_make(handle, copy);
+    if (status != HPX_OK) {
+        handle_give_back(copy);
+        return status;
+    }
+    *out = copy;
+    return HPX_OK;
+}
+
+/* ---- Streams --------------------------------------------------------------------------------- */
 
 int hpx_stream_next(hpx_stream *stream, hpx_event *event)
 {
@@ -397,46 +456,29 @@ int hpx_stream_next(hpx_stream *stream, hpx_event *event)
     if (HPXI_LIKELY(got != 0) || !stream->port->fd_mode) {
         return got;
     }
-    stream_arm(stream->port);
+    hpxi_port_arm(stream->port);
     return hpxi_channel_next(stream->channel, event); /* what came in between */
+}
+
+static int stream_wait_take(void *object, void *out)
+{
+    return hpxi_channel_next(object, out);
+}
+
+static bool stream_wait_is_empty(void *object)
+{
+    return hpxi_channel_is_empty_sc(object);
 }
 
 int hpx_stream_wait(hpx_stream *stream, hpx_event *event, uint64_t timeout_ns)
 {
-    hpxi_doorbell *bell = &stream->port->core->doorbell;
-    int got = hpxi_channel_next(stream->channel, event);
-    if (got != 0) {
-        return got;
-    }
-    const uint64_t start_ns = hpx_clock_now_ns();
-    for (;;) {
-        const uint64_t passed_ns = hpx_clock_now_ns() - start_ns;
-        if (passed_ns >= timeout_ns) {
-            return HPX_E_TIMEOUT;
-        }
-        hpxi_doorbell_prepare(bell);
-        if (hpxi_channel_is_empty_sc(stream->channel)) {
-            (void)hpxi_doorbell_wait(
-                bell, timeout_ns == UINT64_MAX ? UINT64_MAX : timeout_ns - passed_ns);
-        }
-        hpxi_doorbell_cancel(bell);
-        got = hpxi_channel_next(stream->channel, event);
-        if (got != 0) {
-            if (stream->port->fd_mode) { /* the wait took the descriptor's wake-up */
-                hpxi_doorbell_write(bell);
-            }
-            return got;
-        }
-    }
+    return hpxi_port_wait(
+        stream->port, stream_wait_take, stream_wait_is_empty, stream->channel, event, timeout_ns);
 }
 
 int hpx_stream_fd(hpx_stream *stream)
 {
-    if (!stream->port->fd_mode) {
-        stream->port->fd_mode = true;
-        hpxi_doorbell_write(&stream->port->core->doorbell); /* readable until drained once */
-    }
-    return stream->port->core->doorbell.fd;
+    return hpx_port_fd(stream->port);
 }
 
 void hpx_stream_release(hpx_stream *stream)

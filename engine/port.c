@@ -8,33 +8,64 @@
 
 #include <string.h>
 
+#include <hpx/http.h>
+
 #include "engine/engine.h"
 #include "engine/error.h"
+#include "engine/subscription.h"
 
 void hpxi_port_core_retain(hpxi_port_core *core)
 {
     atomic_fetch_add_explicit(&core->refs, 1, memory_order_relaxed);
 }
 
-/* Commands that no shard will read any more (the engine stopped): free what they own. */
-static void link_drain(hpxi_link *link, const hpx_allocator *allocator)
+/* A data command that no shard will take: free what it owns. */
+static void link_drop_data(const hpxi_record *record, const hpx_allocator *allocator)
 {
+    size_t at = sizeof(hpxi_command_send);
+    switch (record->type) {
+    case HPXI_COMMAND_REQUEST_BLOCK:
+        at += sizeof(hpxi_command_request);
+        break;
+    case HPXI_COMMAND_SEND_BLOCK:
+        break;
+    case HPXI_COMMAND_SUBSCRIBE: {
+        hpx_subscription *sub;
+        memcpy(&sub, record->payload, sizeof(sub));
+        hpxi_subscription_drop(sub);
+        return;
+    }
+    default:
+        return;
+    }
+    hpxi_command_block block;
+    memcpy(&block, record->payload + at, sizeof(block));
+    hpxi_free(allocator, block.data, block.size);
+}
+
+void hpxi_link_drain(hpxi_link *link)
+{
+    const hpx_allocator *allocator = link->port->allocator;
     for (hpxi_record *record; (record = hpxi_spsc_peek(&link->control)) != NULL;) {
         if (record->type == HPXI_COMMAND_CONNECT) {
             hpxi_command_connect command;
             memcpy(&command, record->payload, sizeof(command));
             hpxi_spec_free(command.spec);
             hpxi_channel_release(command.channel);
+        } else if (record->type == HPXI_COMMAND_CLONE) {
+            hpxi_command_clone command;
+            memcpy(&command, record->payload, sizeof(command));
+            hpxi_channel_release(command.channel);
         }
         hpxi_spsc_release(&link->control);
     }
     for (hpxi_record *record; (record = hpxi_spsc_peek(&link->data)) != NULL;) {
-        if (record->type == HPXI_COMMAND_SEND_BLOCK) {
-            hpxi_command_block block;
-            memcpy(&block, record->payload + sizeof(hpxi_command_send), sizeof(block));
-            hpxi_free(allocator, block.data, block.size);
-        }
+        link_drop_data(record, allocator);
         hpxi_spsc_release(&link->data);
+    }
+    for (uint32_t slot = 0; slot < link->port->handles_max; slot++) {
+        hpxi_channel_release(link->handles[slot].channel); /* released, and nobody took note */
+        link->handles[slot].channel = NULL;
     }
 }
 
@@ -263,6 +294,12 @@ void hpx_port_close(hpx_port *port)
     while (port->streams != NULL) {
         hpx_stream_release(port->streams);
     }
+    while (port->subscriptions != NULL) {
+        hpx_subscription_release(port->subscriptions);
+    }
+    while (port->http_clients != NULL) {
+        hpx_http_client_release(port->http_clients);
+    }
     for (uint32_t i = 0; i < port->core->handles_max; i++) {
         if (port->handles[i].port != NULL) {
             hpx_handle_release(&port->handles[i]);
@@ -273,7 +310,7 @@ void hpx_port_close(hpx_port *port)
         hpxi_link *link = &port->core->links[s];
         hpx_shard *shard = &engine->shards[s];
         if (stopped) { /* no shard thread: this one may read the rings */
-            link_drain(link, port->core->allocator);
+            hpxi_link_drain(link);
             if (atomic_exchange_explicit(
                     &shard->shared.links[port->index], NULL, memory_order_acq_rel) != NULL) {
                 hpxi_port_core_release(port->core);
@@ -287,4 +324,102 @@ void hpx_port_close(hpx_port *port)
     engine->ports[port->index] = NULL;
     (void)pthread_mutex_unlock(&engine->setup_lock);
     port_free(port);
+}
+
+/* ---- Waiting --------------------------------------------------------------------------------- */
+
+static bool port_is_empty_sc(hpx_port *port)
+{
+    for (const hpx_stream *stream = port->streams; stream != NULL; stream = stream->next) {
+        if (!hpxi_channel_is_empty_sc(stream->channel)) {
+            return false;
+        }
+    }
+    for (hpx_subscription *sub = port->subscriptions; sub != NULL; sub = sub->port.next) {
+        if (!hpxi_feed_is_empty_sc(&sub->feed)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < port->core->handles_max; i++) {
+        hpx_handle *handle = &port->handles[i];
+        if (handle->port != NULL && handle->channel->has_replies &&
+            !hpxi_replies_are_empty_sc(&handle->channel->replies)) {
+            return false;
+        }
+    }
+    return hpxi_http_port_may_sleep(port);
+}
+
+int hpx_port_fd(hpx_port *port)
+{
+    if (!port->fd_mode) {
+        port->fd_mode = true;
+        hpxi_doorbell_write(&port->core->doorbell); /* readable until drained once */
+    }
+    return port->core->doorbell.fd;
+}
+
+void hpxi_port_arm(hpx_port *port)
+{
+    hpxi_doorbell *bell = &port->core->doorbell;
+    hpxi_doorbell_drain(bell);
+    hpxi_doorbell_prepare(bell);
+    if (!port_is_empty_sc(port)) {
+        hpxi_doorbell_cancel(bell);
+        hpxi_doorbell_write(bell); /* stays readable */
+    }
+}
+
+int hpxi_port_wait(
+    hpx_port *port,
+    int (*take)(void *object, void *out),
+    bool (*is_empty)(void *object),
+    void *object,
+    void *out,
+    uint64_t timeout_ns)
+{
+    hpxi_doorbell *bell = &port->core->doorbell;
+    int got = take(object, out);
+    if (got != 0) {
+        return got;
+    }
+    const uint64_t start_ns = hpx_clock_now_ns();
+    for (;;) {
+        const uint64_t passed_ns = hpx_clock_now_ns() - start_ns;
+        if (passed_ns >= timeout_ns) {
+            if (port->fd_mode) { /* the wait disarmed the descriptor */
+                hpxi_port_arm(port);
+            }
+            return HPX_E_TIMEOUT;
+        }
+        hpxi_doorbell_prepare(bell);
+        if (is_empty(object)) {
+            (void)hpxi_doorbell_wait(
+                bell, timeout_ns == UINT64_MAX ? UINT64_MAX : timeout_ns - passed_ns);
+        }
+        hpxi_doorbell_cancel(bell);
+        got = take(object, out);
+        if (got != 0) {
+            if (port->fd_mode) { /* the wait took the descriptor's wake-up */
+                hpxi_doorbell_write(bell);
+            }
+            return got;
+        }
+    }
+}
+
+static int port_wait_take(void *object, void *out)
+{
+    (void)out;
+    return port_is_empty_sc(object) ? 0 : 1;
+}
+
+static bool port_wait_is_empty(void *object)
+{
+    return port_is_empty_sc(object);
+}
+
+int hpx_port_wait(hpx_port *port, uint64_t timeout_ns)
+{
+    return hpxi_port_wait(port, port_wait_take, port_wait_is_empty, port, NULL, timeout_ns);
 }

@@ -39,8 +39,8 @@ typedef struct hpxi_query hpxi_query;
  * hpxi_query_start(). status: HPX_OK, HPX_E_DNS_NOT_FOUND, HPX_E_DNS_FAILED, HPX_E_DNS_TIMEOUT.
  * `addresses` (empty unless HPX_OK) and `detail` (names host and cause, "" if HPX_OK) are never
  * NULL and borrowed for the call. The query is not active any more: it may be freed or started. */
-typedef void (*hpxi_query_fn)(hpxi_query *query, hpx_status status,
-                              const hpxi_addresses *addresses, const char *detail);
+typedef void (*hpxi_query_fn)(
+    hpxi_query *query, hpx_status status, const hpxi_addresses *addresses, const char *detail);
 
 /* A member of the asking object, zeroed before its first use; must not move while active. */
 struct hpxi_query {
@@ -62,9 +62,14 @@ typedef struct hpxi_resolver_config {
 } hpxi_resolver_config;
 
 /* Reads resolv.conf (once, before the loop). `now_ns` points to the shard's turn clock. */
-hpx_status hpxi_resolver_new(hpxi_resolver **out, const hpxi_resolver_config *config,
-                             hpxi_ring *ring, hpxi_wheel *wheel, const uint64_t *now_ns,
-                             const hpx_allocator *allocator, hpx_error *error);
+hpx_status hpxi_resolver_new(
+    hpxi_resolver **out,
+    const hpxi_resolver_config *config,
+    hpxi_ring *ring,
+    hpxi_wheel *wheel,
+    const uint64_t *now_ns,
+    const hpx_allocator *allocator,
+    hpx_error *error);
 
 /* NULL is fine. Queries still active get no callback. Polls in flight are cancelled, but their
  * final completions are still to come and must not be routed to this resolver any more. Not from
@@ -72,8 +77,14 @@ hpx_status hpxi_resolver_new(hpxi_resolver **out, const hpxi_resolver_config *co
 void hpxi_resolver_free(hpxi_resolver *resolver);
 
 /* Start a query. Its callback comes later, at most timeout_ns from now. */
-void hpxi_query_start(hpxi_resolver *resolver, hpxi_query *query, const char *host, uint16_t port,
-                      uint64_t timeout_ns, hpxi_query_fn done, void *owner);
+void hpxi_query_start(
+    hpxi_resolver *resolver,
+    hpxi_query *query,
+    const char *host,
+    uint16_t port,
+    uint64_t timeout_ns,
+    hpxi_query_fn done,
+    void *owner);
 
 /* Cancel: no callback. Nothing if not active. */
 void hpxi_query_cancel(hpxi_query *query);

@@ -2,10 +2,11 @@
 /* spec.c - checks and copies a connection's configuration. */
 #include "engine/spec.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/error.h"
+#include "engine/override.h"
+#include "engine/replies.h"
 #include "tls/tls.h"
 
 void hpx_ws_config_set_insecure_no_verify(hpx_ws_config *config)
@@ -49,7 +50,72 @@ static void spec_defaults(hpx_ws_config *config)
     HPXI_DEFAULT(config->backoff_initial_ns, 100 * HPX_NS_PER_MS);
     HPXI_DEFAULT(config->backoff_max_ns, 30 * HPX_NS_PER_S);
     HPXI_DEFAULT(config->stable_after_ns, 10 * HPX_NS_PER_S);
+    HPXI_DEFAULT(config->requests_max, 1024);
+    HPXI_DEFAULT(config->request_timeout_ns, 30 * HPX_NS_PER_S);
+    HPXI_DEFAULT(config->topics_max, 65536);
+    HPXI_DEFAULT(config->topics_per_message_max, 100);
     config->backoff_factor = config->backoff_factor > 0 ? config->backoff_factor : 2.0;
+}
+
+static hpx_status spec_check_flags(const hpx_ws_config *config, hpx_error *error)
+{
+    if (config->flags != 0 && config->flags != HPXI_WS_FLAG_INSECURE_NO_VERIFY) {
+        return hpxi_error_set(
+            error, HPX_E_INVALID, HPX_STAGE_CONFIG, "flags is %#x; unknown", config->flags);
+    }
+    if (!(config->messages_per_second >= 0.0 && config->messages_per_second <= 1e6)) {
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "messages_per_second is %g; allowed are 0 (no limit) to 1e6",
+            config->messages_per_second);
+    }
+    return HPX_OK;
+}
+
+/* The dialect's table: what it must have, and what the config asks of it. */
+static hpx_status spec_check_protocol(const hpx_ws_config *config, hpx_error *error)
+{
+    const hpx_protocol *protocol = config->protocol;
+    const char *wrong = NULL;
+    if (protocol == NULL) {
+        wrong = config->heartbeat != HPX_HEARTBEAT_FRAME ? "heartbeat needs a protocol" : NULL;
+    } else if (protocol->size < offsetof(hpx_protocol, classify) + sizeof(protocol->classify)) {
+        wrong = "protocol: size is not set; use HPX_PROTOCOL_INIT";
+    } else if (protocol->classify == NULL) {
+        wrong = "protocol: classify is NULL";
+    } else if ((protocol->retain == NULL) != (protocol->release == NULL)) {
+        wrong = "protocol: retain and release are both or neither";
+    } else if ((protocol->build_subscribe == NULL) != (protocol->build_unsubscribe == NULL)) {
+        wrong = "protocol: build_subscribe and build_unsubscribe are both or neither";
+    } else if (config->heartbeat != HPX_HEARTBEAT_FRAME && protocol->build_ping == NULL) {
+        wrong = "heartbeat needs a protocol with build_ping";
+    }
+    return wrong == NULL ? HPX_OK
+                         : hpxi_error_set(error, HPX_E_INVALID, HPX_STAGE_CONFIG, "%s", wrong);
+}
+
+/* Each handle's replies: room for the bare outcome of every request that may be pending. */
+static hpx_status spec_check_replies(hpx_ws_config *config, hpx_error *error)
+{
+    const uint64_t least = hpxi_replies_bytes_min(config->requests_max);
+    if (config->reply_ring_bytes == 0) {
+        config->reply_ring_bytes = least > (256u << 10) ? (uint32_t)least : 256u << 10;
+    }
+    const uint32_t bytes = config->reply_ring_bytes;
+    if (bytes < least || bytes > (1u << 30) || (bytes & (bytes - 1)) != 0) {
+        return hpxi_error_set(
+            error,
+            HPX_E_INVALID,
+            HPX_STAGE_CONFIG,
+            "reply_ring_bytes is %u; with requests_max %u it must be a power of two from %llu to "
+            "1 GiB",
+            bytes,
+            config->requests_max,
+            (unsigned long long)least);
+    }
+    return HPX_OK;
 }
 
 static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *error)
@@ -77,6 +143,12 @@ static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *erro
         {"stream_large_bytes_max", config->stream_large_bytes_max, 1, UINT64_C(1) << 40},
         {"busy_poll_us", config->busy_poll_us, 0, 1000000},
         {"pong_timeout_ns", config->pong_timeout_ns, 1, hour},
+        {"heartbeat", config->heartbeat, 0, HPX_HEARTBEAT_BOTH},
+        {"requests_max", config->requests_max, 1, 65536},
+        {"request_timeout_ns", config->request_timeout_ns, 1, 24 * hour},
+        {"topics_max", config->topics_max, 1, 1u << 20},
+        {"topics_per_message_max", config->topics_per_message_max, 1, 65535},
+        {"messages_burst", config->messages_burst, 0, 1u << 20},
         {"backoff_initial_ns", config->backoff_initial_ns, 1, hour},
         {"backoff_max_ns", config->backoff_max_ns, config->backoff_initial_ns, 24 * hour},
         {"stable_after_ns", config->stable_after_ns, 1, 24 * hour},
@@ -112,11 +184,7 @@ static hpx_status spec_check_ranges(const hpx_ws_config *config, hpx_error *erro
             "backoff_jitter is %g; allowed are 0 to 1",
             config->backoff_jitter);
     }
-    if (config->flags != 0 && config->flags != HPXI_WS_FLAG_INSECURE_NO_VERIFY) {
-        return hpxi_error_set(
-            error, HPX_E_INVALID, HPX_STAGE_CONFIG, "flags is %#x; unknown", config->flags);
-    }
-    return HPX_OK;
+    return spec_check_flags(config, error);
 }
 
 /* Copies `text` to the strings block (NULL stays NULL) and advances *at. */
@@ -178,60 +246,21 @@ static hpx_status spec_check_strings(const hpx_ws_config *config, hpx_error *err
     return HPX_OK;
 }
 
-static hpx_status spec_bad_resolve(const char *text, const char *why, hpx_error *error)
-{
-    return hpxi_error_set(
-        error,
-        HPX_E_INVALID,
-        HPX_STAGE_CONFIG,
-        "resolve \"%.80s\": %s; expected HOST:PORT:ADDR[,ADDR...]",
-        text,
-        why);
-}
-
-/* One "HOST:PORT:ADDR[,ADDR...]" (as curl's --resolve); used only if it names the URL's host and
- * port, but checked in any case. */
+/* One text of config.resolve: used only if it names the URL's host and port, but checked in any
+ * case. */
 static hpx_status spec_resolve(hpxi_spec *spec, const char *text, hpx_error *error)
 {
-    const char *host_end = text[0] == '[' ? strchr(text, ']') : strchr(text, ':');
-    if (host_end != NULL && *host_end == ']') {
-        host_end++;
+    hpxi_override parsed;
+    const hpx_status status = hpxi_override_parse(&parsed, text, error);
+    if (status != HPX_OK || parsed.port != spec->url.port ||
+        strcmp(parsed.host, spec->url.host) != 0) {
+        return status;
     }
-    if (host_end == NULL || *host_end != ':' || host_end == text) {
-        return spec_bad_resolve(text, "no port", error);
+    hpxi_addresses *all = &spec->override;
+    for (uint32_t i = 0; i < parsed.addresses.count && all->count < HPXI_ADDRESSES_MAX; i++) {
+        all->list[all->count++] = parsed.addresses.list[i];
     }
-    char *port_end = NULL;
-    const unsigned long port = strtoul(host_end + 1, &port_end, 10);
-    if (port_end == host_end + 1 || *port_end != ':' || port == 0 || port > UINT16_MAX) {
-        return spec_bad_resolve(text, "bad port", error);
-    }
-    const bool bracketed = text[0] == '[';
-    const char *host = bracketed ? text + 1 : text;
-    const size_t host_bytes = (size_t)(host_end - host) - (bracketed ? 1 : 0);
-    const bool match = strlen(spec->url.host) == host_bytes &&
-                       strncasecmp(spec->url.host, host, host_bytes) == 0 && port == spec->url.port;
-    for (const char *at = port_end + 1;;) {
-        const size_t bytes = strcspn(at, ",");
-        char address[HPXI_ADDRESS_TEXT_BYTES];
-        const bool brackets = bytes >= 2 && at[0] == '[' && at[bytes - 1] == ']';
-        const size_t inner = brackets ? bytes - 2 : bytes;
-        hpxi_address parsed;
-        if (inner == 0 || inner >= sizeof(address)) {
-            return spec_bad_resolve(text, "bad address", error);
-        }
-        memcpy(address, brackets ? at + 1 : at, inner);
-        address[inner] = '\0';
-        if (!hpxi_address_parse(&parsed, address, (uint16_t)port)) {
-            return spec_bad_resolve(text, "bad address", error);
-        }
-        if (match && spec->override.count < HPXI_ADDRESSES_MAX) {
-            spec->override.list[spec->override.count++] = parsed;
-        }
-        if (at[bytes] == '\0') {
-            return HPX_OK;
-        }
-        at += bytes + 1;
-    }
+    return HPX_OK;
 }
 
 static void spec_fill_strings(hpxi_spec *spec, const hpx_ws_config *from)
@@ -274,6 +303,17 @@ static hpx_status spec_fill(hpxi_spec *spec, const hpx_ws_config *from, hpx_erro
     if (status != HPX_OK) {
         return status;
     }
+    if (from->protocol != NULL) {
+        const size_t size = from->protocol->size;
+        memcpy(
+            &spec->protocol,
+            from->protocol,
+            size < sizeof(spec->protocol) ? size : sizeof(spec->protocol));
+        spec->config.protocol = &spec->protocol;
+        if (spec->protocol.retain != NULL) {
+            spec->protocol.retain(spec->protocol.ctx);
+        }
+    }
     spec->insecure_no_verify = from->flags == HPXI_WS_FLAG_INSECURE_NO_VERIFY;
     if (from->tls != NULL) {
         hpxi_tls_context_retain(from->tls);
@@ -301,6 +341,12 @@ hpx_status hpxi_spec_new(
     if (status == HPX_OK) {
         status = spec_check_strings(&full, error);
     }
+    if (status == HPX_OK) {
+        status = spec_check_protocol(&full, error);
+    }
+    if (status == HPX_OK) {
+        status = spec_check_replies(&full, error);
+    }
     if (status != HPX_OK) {
         return status;
     }
@@ -327,6 +373,9 @@ void hpxi_spec_free(hpxi_spec *spec)
 {
     if (spec == NULL) {
         return;
+    }
+    if (spec->protocol.release != NULL) {
+        spec->protocol.release(spec->protocol.ctx);
     }
     hpx_tls_context_release(spec->tls);
     hpxi_free(spec->allocator, spec->strings, spec->strings_bytes);

@@ -29,7 +29,8 @@ typedef struct hpxi_spec {
     hpxi_addresses override;        /* from config.resolve; count 0: ask the resolver */
     hpxi_ws_request_config request; /* without the nonce */
     bool insecure_no_verify;
-    hpx_tls_context *tls; /* a reference, for wss */
+    hpx_tls_context *tls;  /* a reference, for wss */
+    hpx_protocol protocol; /* config.protocol's table; config.protocol points here, or is NULL */
     const hpx_allocator *allocator;
     char *strings; /* one block for all strings */
     size_t strings_bytes;

@@ -21,12 +21,17 @@
     X(HPX_E_STATE, "not allowed in this state")                                                    \
     X(HPX_E_THREAD, "called from a thread that may not call it")                                   \
     X(HPX_E_URL, "the URL is malformed")                                                           \
+    X(HPX_E_DUPLICATE, "a request with this id is pending already")                                \
     X(HPX_E_AGAIN, "a queue is full; try again when it has drained")                               \
     X(HPX_E_PARTIAL, "more bytes are needed")                                                      \
     X(HPX_E_NOT_CONNECTED, "the connection is not ready; nothing was queued")                      \
     X(HPX_E_TIMEOUT, "the wait reached its timeout")                                               \
     X(HPX_E_CLOSED, "the last event was delivered; nothing follows")                               \
     X(HPX_E_LIMIT, "a configured limit is met")                                                    \
+    X(HPX_E_DISCONNECTED, "the connection was lost before the answer came")                        \
+    X(HPX_E_CANCELLED, "the request was given up by the application")                              \
+    X(HPX_E_OVERFLOW, "the subscriber was too slow")                                               \
+    X(HPX_E_REFUSED, "the server refused the topic")                                               \
     X(HPX_E_DNS_NOT_FOUND, "the name does not exist or has no address")                            \
     X(HPX_E_DNS_FAILED, "the name server refused, failed or answered nonsense")                    \
     X(HPX_E_DNS_TIMEOUT, "the name server did not answer in time")                                 \
@@ -61,6 +66,24 @@
     X(HPX_E_WS_UTF8, "a text message or close reason is not UTF-8")                                \
     X(HPX_E_WS_TOO_BIG, "a message is above the size limit")                                       \
     X(HPX_E_WS_CLOSED, "the WebSocket was closed in good order")                                   \
+    X(HPX_E_AUTH_FAILED, "the server refused the authentication")                                  \
+    X(HPX_E_AUTH_TIMEOUT, "the authentication was not answered in time")                           \
+    X(HPX_E_SUBSCRIBE_TIMEOUT, "topics were not acknowledged in time")                             \
+    X(HPX_E_SERVER_RECONNECT, "the server asked for a new connection")                             \
+    X(HPX_E_DIALECT, "the protocol's dialect could not build or read a message")                   \
+    X(HPX_E_H2_PROTOCOL, "the peer broke the HTTP/2 framing rules")                                \
+    X(HPX_E_H2_FLOOD, "the peer sent more HTTP/2 frames of a kind than a limit allows")            \
+    X(HPX_E_H2_REFUSED, "the peer refused the request without processing it")                      \
+    X(HPX_E_H2_RESET, "the peer reset the HTTP/2 stream")                                          \
+    X(HPX_E_H2_GOAWAY, "the peer ended the HTTP/2 connection with an error")                       \
+    X(HPX_E_HTTP_TIMEOUT, "the request was not finished in the time that was set")                 \
+    X(HPX_E_HTTP_FIRST_BYTE, "the response did not begin in the time that was set")                \
+    X(HPX_E_HTTP_IDLE, "no byte moved in the time that was set")                                   \
+    X(HPX_E_HTTP_TRUNCATED, "the connection ended inside the HTTP response")                       \
+    X(HPX_E_HTTP_BODY_TOO_BIG, "the HTTP body is above the limits")                                \
+    X(HPX_E_HTTP_ENCODING, "the HTTP body does not decode as its Content-Encoding says")           \
+    X(HPX_E_HTTP_VERSION, "the peer did not agree to the HTTP version asked for")                  \
+    X(HPX_E_HTTP_REDIRECT, "the redirect cannot be followed")                                      \
     X(HPX_E_NO_MEMORY, "out of memory")                                                            \
     X(HPX_E_URING_DISABLED, "io_uring is disabled (sysctl kernel.io_uring_disabled)")              \
     X(HPX_E_URING_BLOCKED, "io_uring is blocked by seccomp or a container profile")                \
@@ -193,10 +216,22 @@ const char *hpx_stage_name(hpx_stage stage)
         return "tls";
     case HPX_STAGE_UPGRADE:
         return "upgrade";
+    case HPX_STAGE_AUTH:
+        return "auth";
+    case HPX_STAGE_RESUBSCRIBE:
+        return "resubscribe";
     case HPX_STAGE_READY:
         return "ready";
     case HPX_STAGE_CLOSE:
         return "close";
+    case HPX_STAGE_QUEUE:
+        return "queue";
+    case HPX_STAGE_REQUEST:
+        return "request";
+    case HPX_STAGE_RESPONSE:
+        return "response";
+    case HPX_STAGE_BODY:
+        return "body";
     }
     return "unknown";
 }
@@ -214,6 +249,10 @@ const char *hpx_conn_state_name(hpx_conn_state state)
         return "tls-handshake";
     case HPX_CONN_UPGRADING:
         return "upgrading";
+    case HPX_CONN_AUTHENTICATING:
+        return "authenticating";
+    case HPX_CONN_RESUBSCRIBING:
+        return "resubscribing";
     case HPX_CONN_READY:
         return "ready";
     case HPX_CONN_BACKING_OFF:

@@ -76,3 +76,26 @@ hpxi_record *hpxi_spsc_peek_slow(hpxi_spsc *ring)
     HPX_DASSERT(record->bytes <= ring->bytes_max);
     return record;
 }
+
+hpxi_record *hpxi_spsc_after(hpxi_spsc *ring, const hpxi_record *record)
+{
+    const uint64_t offset = (uint64_t)((const uint8_t *)record - ring->data);
+    HPX_DASSERT(offset <= ring->mask);
+    /* Its position: the one at this offset that is not behind head. */
+    uint64_t at = ring->consumer.head_taken + ((offset - ring->consumer.head_taken) & ring->mask);
+    at += hpxi_spsc_record_bytes(record->bytes);
+    if (at == ring->consumer.tail_seen) {
+        /* Partner: hpxi_spsc_publish(). */
+        ring->consumer.tail_seen = atomic_load_explicit(&ring->producer.tail, memory_order_acquire);
+        if (at == ring->consumer.tail_seen) {
+            return NULL;
+        }
+    }
+    hpxi_record *next = hpxi_spsc_at(ring, at);
+    if (next->type == HPXI_SPSC_TYPE_PADDING) {
+        at += hpxi_spsc_record_bytes(next->bytes);
+        HPX_ASSERT((at & ring->mask) == 0); /* committed with the record behind it */
+        next = hpxi_spsc_at(ring, at);
+    }
+    return next;
+}

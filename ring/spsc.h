@@ -172,4 +172,24 @@ static inline bool hpxi_spsc_is_empty_sc(hpxi_spsc *ring)
     return tail == ring->consumer.head_taken;
 }
 
+/* Consumer: as above, but `record` (the oldest one, being looked at; NULL: none) does not count. */
+static inline bool hpxi_spsc_is_empty_after_sc(hpxi_spsc *ring, const hpxi_record *record)
+{
+    const uint64_t taken = record == NULL ? 0 : hpxi_spsc_record_bytes(record->bytes);
+    /* Partner: hpxi_spsc_publish(). */
+    const uint64_t tail = atomic_load_explicit(&ring->producer.tail, memory_order_seq_cst);
+    return tail == ring->consumer.head_taken + taken;
+}
+
+/* Consumer: make what was published in the single total order visible to peek and after. */
+static inline void hpxi_spsc_look_sc(hpxi_spsc *ring)
+{
+    /* Partner: hpxi_spsc_publish(). */
+    ring->consumer.tail_seen = atomic_load_explicit(&ring->producer.tail, memory_order_seq_cst);
+}
+
+/* Consumer: the record that follows `record` (which peek or this function returned), or NULL. To
+ * look ahead: nothing is released. */
+hpxi_record *hpxi_spsc_after(hpxi_spsc *ring, const hpxi_record *record);
+
 #endif /* HPXI_SPSC_H */

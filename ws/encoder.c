@@ -34,16 +34,10 @@ static inline size_t encoder_length(uint8_t *dst, size_t size, uint8_t masked)
     return 10;
 }
 
-size_t hpxi_ws_encode(
-    uint8_t *dst,
-    hpxi_ws_op op,
-    bool fin,
-    const uint8_t *mask_key,
-    const uint8_t *payload,
-    size_t size)
+size_t
+hpxi_ws_encode_head(uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key, size_t size)
 {
     HPX_DASSERT(op <= HPXI_WS_BINARY || (op >= HPXI_WS_CLOSE && op <= HPXI_WS_PONG));
-    HPX_DASSERT(payload != NULL || size == 0);
     /* RFC 6455 5.5: control frames are short and whole. */
     HPX_ASSERT(op < HPXI_WS_CLOSE || (fin && size <= HPXI_WS_CONTROL_BYTES_MAX));
 
@@ -53,15 +47,35 @@ size_t hpxi_ws_encode(
         memcpy(dst + at, mask_key, 4);
         at += 4;
     }
-    if (size != 0) {
-        if (mask_key != NULL) {
-            hpxi_ws_mask(dst + at, payload, size, mask_key, 0);
-        } else {
-            memcpy(dst + at, payload, size);
-        }
-    }
     HPX_DASSERT(at + size == hpxi_ws_frame_bytes(size, mask_key != NULL));
-    return at + size;
+    return at;
+}
+
+void hpxi_ws_encode_payload(
+    uint8_t *dst, const uint8_t *piece, size_t size, const uint8_t *mask_key, size_t at)
+{
+    HPX_DASSERT(piece != NULL || size == 0);
+    if (size == 0) {
+        return;
+    }
+    if (mask_key != NULL) {
+        hpxi_ws_mask(dst, piece, size, mask_key, at);
+    } else {
+        memcpy(dst, piece, size);
+    }
+}
+
+size_t hpxi_ws_encode(
+    uint8_t *dst,
+    hpxi_ws_op op,
+    bool fin,
+    const uint8_t *mask_key,
+    const uint8_t *payload,
+    size_t size)
+{
+    const size_t head = hpxi_ws_encode_head(dst, op, fin, mask_key, size);
+    hpxi_ws_encode_payload(dst + head, payload, size, mask_key, 0);
+    return head + size;
 }
 
 size_t hpxi_ws_close_payload(uint8_t *dst, uint16_t code, hpx_span reason)

@@ -120,6 +120,13 @@ size_t hpxi_ws_encode(
     const uint8_t *payload,
     size_t size);
 
+/* The same in parts: the header of a frame of `size` payload bytes (returns its bytes); then the
+ * payload, in pieces: `at` is where a piece begins in the payload. */
+size_t
+hpxi_ws_encode_head(uint8_t *dst, hpxi_ws_op op, bool fin, const uint8_t *mask_key, size_t size);
+void hpxi_ws_encode_payload(
+    uint8_t *dst, const uint8_t *piece, size_t size, const uint8_t *mask_key, size_t at);
+
 /* Payload of a CLOSE frame: code (valid, or HPXI_WS_CLOSE_NONE) and reason (cut at 123 bytes, at a
  * character boundary). Returns its size; 0 if code is HPXI_WS_CLOSE_NONE. `dst` has room for
  * HPXI_WS_CONTROL_BYTES_MAX. */

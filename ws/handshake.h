@@ -126,8 +126,8 @@ uint32_t hpxi_ws_offer_check(
 /* Server: append the 101 for an accepted offer. */
 hpx_status hpxi_ws_answer_write(hpxi_buf *out, const hpxi_ws_offer *offer);
 
-/* Server: append a refusal (Connection: close; the fields that a 405 and a 426 need; a short text
- * body). 400, 403, 404, 405, 408, 426, 431, 500 or 503. HPX_OK, HPX_E_NO_MEMORY. */
-hpx_status hpxi_ws_refusal_write(hpxi_buf *out, uint32_t http_status);
+/* Server: append a refusal, 400..599 (Connection: close; the fields that a 405 and a 426 need;
+ * Retry-After unless it is 0; a short text body). HPX_OK, HPX_E_NO_MEMORY. */
+hpx_status hpxi_ws_refusal_write(hpxi_buf *out, uint32_t http_status, uint32_t retry_after_s);
 
 #endif /* HPXI_WS_HANDSHAKE_H */

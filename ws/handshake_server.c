@@ -8,8 +8,8 @@
  */
 #include <stdio.h>
 
+#include "ring/quote.h"
 #include "ws/http_head.h"
-#include "ws/quote.h"
 
 #define SERVER_QUOTE_BYTES 72u
 
@@ -316,6 +316,7 @@ static const server_status *server_status_find(uint32_t http_status)
     static const char close[] = "Connection: close\r\n";
     static const server_status statuses[] = {
         {400, "Bad Request", close},
+        {401, "Unauthorized", "Connection: close\r\nWWW-Authenticate: Bearer\r\n"},
         {403, "Forbidden", close},
         {404, "Not Found", close},
         {405, "Method Not Allowed", "Connection: close\r\nAllow: GET\r\n"},
@@ -323,31 +324,40 @@ static const server_status *server_status_find(uint32_t http_status)
         {426,
          "Upgrade Required",
          "Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+        {429, "Too Many Requests", close},
         {431, "Request Header Fields Too Large", close},
         {500, "Internal Server Error", close},
+        {502, "Bad Gateway", close},
         {503, "Service Unavailable", close},
+        {504, "Gateway Timeout", close},
     };
+    static const server_status other = {0, "Refused", close};
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
         if (statuses[i].http_status == http_status) {
             return &statuses[i];
         }
     }
-    return NULL;
+    return &other;
 }
 
-hpx_status hpxi_ws_refusal_write(hpxi_buf *out, uint32_t http_status)
+hpx_status hpxi_ws_refusal_write(hpxi_buf *out, uint32_t http_status, uint32_t retry_after_s)
 {
+    HPX_ASSERT(http_status >= 400 && http_status <= 599);
     const server_status *status = server_status_find(http_status);
-    HPX_ASSERT(status != NULL);
+    char retry_after[40] = "";
+    if (retry_after_s != 0) {
+        (void)snprintf(retry_after, sizeof(retry_after), "Retry-After: %u\r\n", retry_after_s);
+    }
     char text[512];
     const int bytes = snprintf(
         text,
         sizeof(text),
-        "HTTP/1.1 %u %s\r\n%sContent-Type: text/plain\r\n"
+        "HTTP/1.1 %u %s\r\n%s%sContent-Type: text/plain\r\n"
         "Content-Length: %zu\r\n\r\n%s\r\n",
         http_status,
         status->reason,
         status->fields,
+        retry_after,
         strlen(status->reason) + 2,
         status->reason);
     HPX_ASSERT(bytes > 0 && (size_t)bytes < sizeof(text));

@@ -34,6 +34,9 @@
 #define HPX_NS_PER_MS UINT64_C(1000000)
 #define HPX_NS_PER_S  UINT64_C(1000000000)
 
+/** For a time that is never to come: turns a deadline, a heartbeat or a watchdog off. */
+#define HPX_NEVER UINT64_MAX
+
 HPX_EXTERN_C_BEGIN
 
 /**
@@ -52,11 +55,12 @@ enum {
     HPX_OK = 0,
 
     /* usage */
-    HPX_E_STALE = -4100,   /* handle of an object that no longer exists */
-    HPX_E_INVALID = -4101, /* an argument or config member is out of range; the error names it */
-    HPX_E_STATE = -4102,   /* not legal in this state (engine not started, already closing) */
-    HPX_E_THREAD = -4103,  /* called from a thread that may not call it */
-    HPX_E_URL = -4104,     /* URL malformed; the error says where */
+    HPX_E_STALE = -4100,     /* handle of an object that no longer exists */
+    HPX_E_INVALID = -4101,   /* an argument or config member is out of range; the error names it */
+    HPX_E_STATE = -4102,     /* not legal in this state (engine not started, already closing) */
+    HPX_E_THREAD = -4103,    /* called from a thread that may not call it */
+    HPX_E_URL = -4104,       /* URL malformed; the error says where */
+    HPX_E_DUPLICATE = -4105, /* a request with this id is pending already */
 
     /* soft */
     HPX_E_AGAIN = -4200,         /* queue full: wait for HPX_EVENT_WRITABLE, or drain */
@@ -64,7 +68,11 @@ enum {
     HPX_E_NOT_CONNECTED = -4202, /* the connection is not Ready: nothing was queued */
     HPX_E_TIMEOUT = -4203,       /* a `_wait` function reached its timeout */
     HPX_E_CLOSED = -4204,        /* the Closed event was delivered: nothing follows */
-    HPX_E_LIMIT = -4205,         /* a configured limit is met (ports, connections, handles) */
+    HPX_E_LIMIT = -4205,         /* a configured limit is met (ports, connections, requests) */
+    HPX_E_DISCONNECTED = -4206,  /* the request's connection was lost before its answer came */
+    HPX_E_CANCELLED = -4207,     /* the request was given up by the application */
+    HPX_E_OVERFLOW = -4208,      /* the subscriber was too slow (HPX_OVERFLOW_DISCONNECT) */
+    HPX_E_REFUSED = -4209,       /* the server refused the topic; the error says why */
 
     /* conn: resolve and connect */
     HPX_E_DNS_NOT_FOUND = -5000, /* the name does not exist or has no address */
@@ -86,20 +94,20 @@ enum {
     HPX_E_TLS_UNTRUSTED = -5202, /* no trusted root signs the peer's chain */
     HPX_E_TLS_EXPIRED = -5203,
     HPX_E_TLS_NOT_YET_VALID = -5204,
-    HPX_E_TLS_NAME = -5205,      /* certificate is valid, but for another name */
+    HPX_E_TLS_NAME = -5205,        /* certificate is valid, but for another name */
     HPX_E_TLS_CERTIFICATE = -5206, /* bad or missing certificate for any other reason */
-    HPX_E_TLS_ALERT = -5207,     /* the peer sent a fatal alert; its number is in the error */
-    HPX_E_TLS_TRUNCATED = -5208, /* TCP ended without close_notify */
-    HPX_E_TLS_PROTOCOL = -5209,  /* bad record, bad MAC, not TLS at all */
-    HPX_E_TLS_CONFIG = -5210,    /* certificate, key or CA could not be loaded */
-    HPX_E_TLS_PIN = -5211,       /* chain and name are good, but no key of it is a pinned one */
+    HPX_E_TLS_ALERT = -5207,       /* the peer sent a fatal alert; its number is in the error */
+    HPX_E_TLS_TRUNCATED = -5208,   /* TCP ended without close_notify */
+    HPX_E_TLS_PROTOCOL = -5209,    /* bad record, bad MAC, not TLS at all */
+    HPX_E_TLS_CONFIG = -5210,      /* certificate, key or CA could not be loaded */
+    HPX_E_TLS_PIN = -5211,         /* chain and name are good, but no key of it is a pinned one */
 
     /* conn: HTTP and the WebSocket upgrade (RFC 6455 section 4) */
     HPX_E_HTTP_MALFORMED = -5300,
-    HPX_E_HTTP_TOO_BIG = -5301,   /* more header bytes or fields than the limits allow */
-    HPX_E_UPGRADE_STATUS = -5302, /* the answer is not 101; its status is in the error */
-    HPX_E_UPGRADE_HEADER = -5303, /* Upgrade or Connection missing or wrong */
-    HPX_E_UPGRADE_ACCEPT = -5304, /* Sec-WebSocket-Accept missing or wrong */
+    HPX_E_HTTP_TOO_BIG = -5301,        /* more header bytes or fields than the limits allow */
+    HPX_E_UPGRADE_STATUS = -5302,      /* the answer is not 101; its status is in the error */
+    HPX_E_UPGRADE_HEADER = -5303,      /* Upgrade or Connection missing or wrong */
+    HPX_E_UPGRADE_ACCEPT = -5304,      /* Sec-WebSocket-Accept missing or wrong */
     HPX_E_UPGRADE_SUBPROTOCOL = -5305, /* the server chose one that was not offered */
     HPX_E_UPGRADE_EXTENSION = -5306,   /* the server chose one that was not offered */
     HPX_E_UPGRADE_TIMEOUT = -5307,
@@ -109,6 +117,30 @@ enum {
     HPX_E_WS_UTF8 = -5401,     /* text or close reason is not UTF-8: closed with 1007 */
     HPX_E_WS_TOO_BIG = -5402,  /* message above message_bytes_max: closed with 1009 */
     HPX_E_WS_CLOSED = -5403,   /* orderly close; the code is in the error */
+
+    /* conn: the session above the WebSocket */
+    HPX_E_AUTH_FAILED = -5500,       /* the server refused the authentication */
+    HPX_E_AUTH_TIMEOUT = -5501,      /* it was not answered within request_timeout_ns */
+    HPX_E_SUBSCRIBE_TIMEOUT = -5502, /* a batch of topics was not acknowledged in time */
+    HPX_E_SERVER_RECONNECT = -5503,  /* the server asked for a new connection */
+    HPX_E_DIALECT = -5504,           /* the dialect could not build or decode a message */
+
+    /* conn: HTTP/2 (RFC 9113); REFUSED and RESET end one stream, the others the connection */
+    HPX_E_H2_PROTOCOL = -5700, /* peer broke the framing rules */
+    HPX_E_H2_FLOOD = -5701,    /* peer sent more than a limit allows: closed, ENHANCE_YOUR_CALM */
+    HPX_E_H2_REFUSED = -5702,  /* the peer did not process the request (REFUSED_STREAM, GOAWAY) */
+    HPX_E_H2_RESET = -5703,    /* the peer ended the stream with RST_STREAM */
+    HPX_E_H2_GOAWAY = -5704,   /* the peer ended the connection with an error code */
+
+    /* conn: HTTP requests (RFC 9110) */
+    HPX_E_HTTP_TIMEOUT = -5601,      /* timeout_ns passed */
+    HPX_E_HTTP_FIRST_BYTE = -5602,   /* first_byte_timeout_ns passed */
+    HPX_E_HTTP_IDLE = -5603,         /* idle_timeout_ns passed */
+    HPX_E_HTTP_TRUNCATED = -5604,    /* the connection ended inside the response */
+    HPX_E_HTTP_BODY_TOO_BIG = -5605, /* above body, decoded or collect_bytes_max */
+    HPX_E_HTTP_ENCODING = -5606,     /* Content-Encoding: the body does not decode */
+    HPX_E_HTTP_VERSION = -5607,      /* the peer did not agree to the version that was asked for */
+    HPX_E_HTTP_REDIRECT = -5608,     /* Location missing, malformed, or too many of them */
 
     /* fatal */
     HPX_E_NO_MEMORY = -9000,
@@ -126,16 +158,23 @@ HPX_API const char *hpx_status_name(hpx_status status);
 /** One English phrase for a status; static, never NULL. @thread any */
 HPX_API const char *hpx_status_text(hpx_status status);
 
-/** Where on its way a connection was. The stages are in the order in which they happen. */
+/** Where on its way a connection or request was. Each has its stages in this order. */
 typedef enum hpx_stage {
     HPX_STAGE_NONE = 0,
-    HPX_STAGE_CONFIG,  /* arguments, configuration, engine start */
-    HPX_STAGE_RESOLVE, /* DNS */
-    HPX_STAGE_CONNECT, /* TCP */
-    HPX_STAGE_TLS,     /* TLS handshake */
-    HPX_STAGE_UPGRADE, /* HTTP/1.1 101 */
-    HPX_STAGE_READY,   /* messages flow */
-    HPX_STAGE_CLOSE,   /* closing handshake */
+    HPX_STAGE_CONFIG,      /* arguments, configuration, engine start */
+    HPX_STAGE_RESOLVE,     /* DNS */
+    HPX_STAGE_CONNECT,     /* TCP */
+    HPX_STAGE_TLS,         /* TLS handshake */
+    HPX_STAGE_UPGRADE,     /* HTTP/1.1 101 */
+    HPX_STAGE_AUTH,        /* authentication of the session */
+    HPX_STAGE_RESUBSCRIBE, /* restoring the topics held */
+    HPX_STAGE_READY,       /* messages flow */
+    HPX_STAGE_CLOSE,       /* closing handshake */
+    /* of an HTTP request, CONFIG to TLS being shared */
+    HPX_STAGE_QUEUE,    /* waiting for a connection */
+    HPX_STAGE_REQUEST,  /* sending */
+    HPX_STAGE_RESPONSE, /* waiting for status and headers */
+    HPX_STAGE_BODY,     /* receiving the body */
 } hpx_stage;
 
 /** "resolve", "connect", ...; static, never NULL. @thread any */
@@ -150,12 +189,13 @@ HPX_API const char *hpx_stage_name(hpx_stage stage);
 typedef struct hpx_error {
     hpx_status status;
     hpx_stage stage;
-    int32_t os_errno;          /* positive errno of the failing system call */
-    int32_t tls_error;         /* wolfSSL's error code (negative) */
-    int32_t tls_alert;         /* AlertDescription of RFC 8446 section 6, when one was received */
-    int32_t http_status;       /* of the answer to the upgrade */
-    int32_t close_code;        /* WebSocket close code received, or sent by us (RFC 6455 7.4) */
-    uint64_t retry_after_ns;   /* Retry-After of a 429 or 503 */
+    int32_t os_errno;        /* positive errno of the failing system call */
+    int32_t tls_error;       /* wolfSSL's error code (negative) */
+    int32_t tls_alert;       /* AlertDescription of RFC 8446 section 6, when one was received */
+    int32_t http_status;     /* of the answer to the upgrade */
+    int32_t close_code;      /* WebSocket close code received, or sent by us (RFC 6455 7.4) */
+    uint32_t h2_error;       /* HTTP/2 error code (RFC 9113 7) of a RST_STREAM or GOAWAY */
+    uint64_t retry_after_ns; /* Retry-After of a 429 or 503 */
     char detail[HPX_ERROR_DETAIL_BYTES]; /* one line, NUL-terminated: cause, names, numbers */
 } hpx_error;
 

@@ -36,28 +36,28 @@ typedef enum hpx_wait_mode {
 /** Start from HPX_ENGINE_CONFIG_INIT. A zero member means its default. */
 typedef struct hpx_engine_config {
     uint32_t size;
-    uint32_t flags;                /* reserved, 0 */
-    const char *name;              /* prefix of thread names, up to 11 bytes; default "hpx" */
-    uint32_t shard_count;          /* 1..64, default 1 */
+    uint32_t flags;       /* reserved, 0 */
+    const char *name;     /* prefix of thread names, up to 11 bytes; default "hpx" */
+    uint32_t shard_count; /* 1..64, default 1 */
     hpx_shard_mode shard_mode;
     hpx_wait_mode wait_mode;
-    uint64_t spin_ns;              /* SPIN_THEN_SLEEP only; default 50 us */
-    const uint32_t *cpus;          /* borrowed for the call: CPU of shard i; NULL: not pinned */
-    uint32_t cpu_count;            /* shard_count, or 0 with cpus NULL */
-    uint32_t ports_max;            /* 1..256, default 16 */
-    uint32_t connections_max;      /* sockets per shard, 8..65536, default 1024 */
-    uint32_t hot_connections_max;  /* per shard, 1..64, default 8 */
-    uint32_t recv_slot_bytes;      /* 2 KiB..1 MiB, power of two; default 32 KiB */
-    uint32_t recv_slot_count;      /* 8..32768, power of two; default 64 */
-    uint32_t sq_entries;           /* 8..4096, power of two; default 256 */
-    uint32_t cq_entries;           /* >= 2 * sq_entries, power of two; default 4096 */
-    const char *dns_servers;       /* "ADDR[:PORT],..."; NULL: the system's (resolv.conf) */
-    uint32_t dns_cache_entries;    /* 0..4096, default 256 */
-    hpx_allocator allocator;       /* zero: the library's own */
+    uint64_t spin_ns;             /* SPIN_THEN_SLEEP only; default 50 us */
+    const uint32_t *cpus;         /* borrowed for the call: CPU of shard i; NULL: not pinned */
+    uint32_t cpu_count;           /* shard_count, or 0 with cpus NULL */
+    uint32_t ports_max;           /* 1..256, default 16 */
+    uint32_t connections_max;     /* sockets per shard, 8..65536, default 1024 */
+    uint32_t hot_connections_max; /* per shard, 1..64, default 8 */
+    uint32_t recv_slot_bytes;     /* 2 KiB..1 MiB, power of two; default 32 KiB */
+    uint32_t recv_slot_count;     /* 8..32768, power of two; default 64 */
+    uint32_t sq_entries;          /* 8..4096, power of two; default 256 */
+    uint32_t cq_entries;          /* >= 2 * sq_entries, power of two; default 4096 */
+    const char *dns_servers;      /* "ADDR[:PORT],..."; NULL: the system's (resolv.conf) */
+    uint32_t dns_cache_entries;   /* 0..4096, default 256 */
+    hpx_allocator allocator;      /* zero: the library's own */
     /** Called on each shard's thread once it runs (THREADS) or attached (POLLED), before its
      *  first turn: the place to listen and to open inline connections. May be NULL. */
     void (*on_shard_start)(hpx_shard *shard, void *user);
-    void *user;                    /* borrowed, given to on_shard_start */
+    void *user;                     /* borrowed, given to on_shard_start */
     uint32_t tls_session_hosts_max; /* per shard, 1..65536, default 256: servers of which TLS
                                      * sessions are kept to resume; the least recently used goes */
 } hpx_engine_config;
@@ -147,10 +147,10 @@ HPX_API uint32_t hpx_shard_index(const hpx_shard *shard);
 
 /** Counters of one shard, since start. Written by the shard alone, readable by anyone. */
 typedef struct hpx_shard_stats {
-    uint64_t turns;             /* turns of the loop */
-    uint64_t turns_busy;        /* turns that found work */
-    uint64_t enters;            /* io_uring_enter calls */
-    uint64_t sleeps;            /* enters that waited */
+    uint64_t turns;      /* turns of the loop */
+    uint64_t turns_busy; /* turns that found work */
+    uint64_t enters;     /* io_uring_enter calls */
+    uint64_t sleeps;     /* enters that waited */
     uint64_t bytes_received;
     uint64_t bytes_sent;
     uint64_t recv_syscalls;     /* inline recv calls (hot mode) */
@@ -158,8 +158,8 @@ typedef struct hpx_shard_stats {
     uint64_t send_fallbacks;    /* sends that went through a SEND SQE */
     uint64_t messages_received; /* WebSocket messages delivered */
     uint64_t messages_sent;
-    uint64_t messages_dropped;  /* not delivered because a stream's ring was full */
-    uint64_t no_buffers;        /* receives that ended with ENOBUFS and were re-armed */
+    uint64_t messages_dropped; /* not delivered because a stream's ring was full */
+    uint64_t no_buffers;       /* receives that ended with ENOBUFS and were re-armed */
     uint64_t cq_overflows;
     uint64_t stale_completions; /* completions of an earlier use of a socket slot */
     uint64_t stale_commands;    /* commands of a released handle */
@@ -194,10 +194,25 @@ typedef struct hpx_port_config {
  * @returns  HPX_OK, HPX_E_INVALID, HPX_E_STATE (engine not started), HPX_E_LIMIT (ports_max),
  *           HPX_E_NO_MEMORY
  */
-HPX_API HPX_NODISCARD hpx_status hpx_port_open(
-    hpx_port **out, hpx_engine *engine, const hpx_port_config *config, hpx_error *error);
+HPX_API HPX_NODISCARD hpx_status
+hpx_port_open(hpx_port **out, hpx_engine *engine, const hpx_port_config *config, hpx_error *error);
 
-/** Close the port; handles and streams still open on it are released. NULL is a no-op.
+/**
+ * A descriptor that polls readable when anything on the port can be taken (events of streams,
+ * updates of subscriptions, replies of handles), for the app's own poll or epoll loop. After it
+ * polled readable, call the `next` functions of the objects you use until they return 0: that
+ * re-arms it. Do not read or close it.
+ *
+ * @thread   port   @returns >= 0 the descriptor
+ */
+HPX_API int hpx_port_fd(hpx_port *port);
+
+/** Wait until anything on the port can be taken, at most timeout_ns (UINT64_MAX: for ever).
+ *  @thread port @returns 1, HPX_E_TIMEOUT */
+HPX_API HPX_NODISCARD int hpx_port_wait(hpx_port *port, uint64_t timeout_ns);
+
+/** Close the port; handles, streams and subscriptions still open on it are released. NULL is a
+ * no-op.
  *  @thread port @blocks never */
 HPX_API void hpx_port_close(hpx_port *port);
 

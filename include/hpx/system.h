@@ -22,7 +22,7 @@ typedef struct hpx_uring_probe {
     bool multishot_recv;
     bool provided_buffers;
     bool no_iowait;
-    char missing_ops[128];   /* names of required operations that are missing, or "" */
+    char missing_ops[128]; /* names of required operations that are missing, or "" */
     char liburing_version[16];
 } hpx_uring_probe;
 
@@ -31,9 +31,9 @@ HPX_API hpx_status hpx_system_probe_uring(hpx_uring_probe *out);
 
 /** How TLS was built. Strings are static. */
 typedef struct hpx_tls_build {
-    const char *version;       /* wolfSSL's, e.g. "5.7.2" */
-    bool has_assembly;         /* AES-NI / vector code compiled in */
-    bool verifies_by_default;  /* built without OPENSSL_COMPATIBLE_DEFAULTS */
+    const char *version;      /* wolfSSL's, e.g. "5.7.2" */
+    bool has_assembly;        /* AES-NI / vector code compiled in */
+    bool verifies_by_default; /* built without OPENSSL_COMPATIBLE_DEFAULTS */
 } hpx_tls_build;
 
 /** Tell how TLS was built. @thread any */

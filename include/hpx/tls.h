@@ -110,13 +110,13 @@ typedef struct hpx_tls_config {
  * @blocks   reads the files named; opens no connection
  * @returns  HPX_OK, HPX_E_INVALID, HPX_E_TLS_CONFIG, HPX_E_NO_MEMORY
  */
-HPX_API HPX_NODISCARD hpx_status hpx_tls_client_context_new(
-    hpx_tls_context **out, const hpx_tls_config *config, hpx_error *error);
+HPX_API HPX_NODISCARD hpx_status
+hpx_tls_client_context_new(hpx_tls_context **out, const hpx_tls_config *config, hpx_error *error);
 
 /** Load a server context; a certificate and its key are required. As above otherwise. @thread any
  *  @returns  HPX_OK, HPX_E_INVALID, HPX_E_TLS_CONFIG, HPX_E_NO_MEMORY */
-HPX_API HPX_NODISCARD hpx_status hpx_tls_server_context_new(
-    hpx_tls_context **out, const hpx_tls_config *config, hpx_error *error);
+HPX_API HPX_NODISCARD hpx_status
+hpx_tls_server_context_new(hpx_tls_context **out, const hpx_tls_config *config, hpx_error *error);
 
 /** Drop one reference; NULL is a no-op. @thread any @blocks never */
 HPX_API void hpx_tls_context_release(hpx_tls_context *context);

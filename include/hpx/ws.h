@@ -16,6 +16,7 @@
 
 #include <hpx/base.h>
 #include <hpx/engine.h>
+#include <hpx/protocol.h>
 #include <hpx/tls.h>
 
 HPX_EXTERN_C_BEGIN
@@ -26,7 +27,7 @@ typedef struct hpx_stream hpx_stream;     /* events of a connection, on a port *
 typedef struct hpx_listener hpx_listener; /* accepts connections on a shard */
 
 typedef enum hpx_message_kind {
-    HPX_MESSAGE_TEXT = 1,   /* valid UTF-8, checked */
+    HPX_MESSAGE_TEXT = 1, /* valid UTF-8, checked */
     HPX_MESSAGE_BINARY = 2,
 } hpx_message_kind;
 
@@ -37,10 +38,12 @@ typedef enum hpx_conn_state {
     HPX_CONN_CONNECTING,
     HPX_CONN_TLS_HANDSHAKE,
     HPX_CONN_UPGRADING,
+    HPX_CONN_AUTHENTICATING, /* with a protocol: first messages and authentication */
+    HPX_CONN_RESUBSCRIBING,  /* with a protocol: the topics held are subscribed again */
     HPX_CONN_READY,
     HPX_CONN_BACKING_OFF, /* lost or failed; the next attempt comes after a delay */
-    HPX_CONN_CLOSING, /* closing handshake, or waiting for the peer's FIN */
-    HPX_CONN_CLOSED,  /* absorbing */
+    HPX_CONN_CLOSING,     /* closing handshake, or waiting for the peer's FIN */
+    HPX_CONN_CLOSED,      /* absorbing */
 } hpx_conn_state;
 
 /** "resolving", "ready", ...; static, never NULL. @thread any */
@@ -52,22 +55,25 @@ typedef struct hpx_conn_info {
     uint64_t connect_ns;
     uint64_t tls_ns;
     uint64_t upgrade_ns;
-    uint64_t rtt_ns;     /* of the last ping that was answered; 0 before the first */
+    uint64_t auth_ns;
+    uint64_t resubscribe_ns;
+    uint64_t rtt_ns; /* of the last ping that was answered; 0 before the first */
     uint32_t shard;
     bool is_server;
     bool is_tls;
-    bool tls_verified;      /* chain, dates and name were checked and are good */
+    bool tls_verified; /* chain, dates and name were checked and are good */
     bool tls_resumed;
-    char tls_version[16];   /* "TLSv1.3" */
-    char tls_cipher[48];    /* IANA name: "TLS_AES_128_GCM_SHA256" */
-    char peer_address[64];  /* "127.0.0.1:8443", "[::1]:8443" */
-    char subprotocol[64];   /* chosen one, or "" */
-    char target[256];       /* server role: request target of the upgrade ("/feed?x=1") */
+    char tls_version[16];  /* "TLSv1.3" */
+    char tls_cipher[48];   /* IANA name: "TLS_AES_128_GCM_SHA256" */
+    char peer_address[64]; /* "127.0.0.1:8443", "[::1]:8443" */
+    char subprotocol[64];  /* chosen one, or "" */
+    char target[256];      /* server role: request target of the upgrade ("/feed?x=1") */
 } hpx_conn_info;
 
 typedef enum hpx_event_kind {
     HPX_EVENT_CONNECTED = 1, /* Ready: `info`, `epoch`. Messages may be sent. */
-    HPX_EVENT_MESSAGE,       /* one whole message: `message_kind`, `payload` */
+    HPX_EVENT_MESSAGE,       /* one whole message: `message_kind`, `payload`; with a protocol only
+                                those that are neither a response nor an update */
     HPX_EVENT_WRITABLE,      /* after HPX_E_AGAIN from a send: the queue has drained */
     HPX_EVENT_DISCONNECTED,  /* a Ready connection ended, or an attempt failed: `error`; with
                                 config.reconnect another attempt follows */
@@ -76,19 +82,23 @@ typedef enum hpx_event_kind {
 
 typedef struct hpx_event {
     hpx_event_kind kind;
-    hpx_message_kind message_kind; /* MESSAGE */
-    uint64_t epoch;                /* 0 before the first CONNECTED, then counts Ready periods */
-    uint64_t time_ns;              /* shard clock when the bytes were taken from the socket */
-    hpx_span payload;              /* MESSAGE; may be empty, never merged with another */
-    uint64_t missed;               /* MESSAGE, DISCONNECTED on a stream: messages that were
-                                      dropped just before, because its ring was full */
-    const hpx_error *error;        /* DISCONNECTED, CLOSED; never NULL there */
-    const hpx_conn_info *info;     /* CONNECTED; never NULL there */
+    hpx_message_kind message_kind;   /* MESSAGE */
+    uint64_t epoch;                  /* 0 before the first CONNECTED, then counts Ready periods */
+    uint64_t time_ns;                /* shard clock when the bytes were taken from the socket */
+    hpx_span payload;                /* MESSAGE; may be empty, never merged with another; after
+                                        the protocol's decode_binary() */
+    hpx_span raw;                    /* MESSAGE: as received; on a stream empty if it was decoded */
+    hpx_message_class message_class; /* MESSAGE: what the protocol made of it */
+    uint64_t missed;                 /* MESSAGE, DISCONNECTED on a stream: messages that were
+                                        dropped just before, because its ring was full */
+    const hpx_error *error;          /* DISCONNECTED, CLOSED; never NULL there */
+    const hpx_conn_info *info;       /* CONNECTED; never NULL there */
 } hpx_event;
 
 /**
  * Inline event handler, on the shard's thread. Any hpx_conn_* function may be called from it.
- * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned.
+ * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned. It is NULL in both events
+ * (DISCONNECTED, CLOSED) of a connection, made through a port, for which there was no memory.
  */
 typedef void (*hpx_event_fn)(hpx_conn *conn, const hpx_event *event, void *user);
 
@@ -97,10 +107,14 @@ typedef enum hpx_receive_mode {
     HPX_RECEIVE_HOT,           /* recv() every turn: about 0.9 us faster, few per shard */
 } hpx_receive_mode;
 
-#define HPX_SHARD_BY_HASH UINT32_MAX
+/** How a dead peer is found, in READY. */
+typedef enum hpx_heartbeat {
+    HPX_HEARTBEAT_FRAME = 0, /* WebSocket ping frames */
+    HPX_HEARTBEAT_PROTOCOL,  /* the protocol's build_ping() */
+    HPX_HEARTBEAT_BOTH,
+} hpx_heartbeat;
 
-/** For a time that is never to come: turns a heartbeat or a watchdog off. */
-#define HPX_NEVER UINT64_MAX
+#define HPX_SHARD_BY_HASH UINT32_MAX
 
 /** Start from HPX_WS_CONFIG_INIT. A zero member means its default. All strings and arrays are
  *  copied by the call that takes the config; the TLS context is reference counted. */
@@ -145,22 +159,35 @@ typedef struct hpx_ws_config {
     uint64_t inbound_idle_timeout_ns; /* no message for so long: lost; 0 (default): no watchdog */
 
     /* Reconnection: the same handle and stream, a new socket, the next epoch. */
-    bool reconnect;                   /* default false: a lost connection is CLOSED */
-    uint32_t attempts_max;            /* failed in a row, then CLOSED; 0 (default): no limit */
-    uint64_t backoff_initial_ns;      /* default 100 ms */
-    uint64_t backoff_max_ns;          /* default 30 s; >= backoff_initial_ns */
-    double backoff_factor;            /* 1..10, default 2 */
-    double backoff_jitter;            /* 0..1: share of the delay that is random. 1, full jitter,
-                                         is what HPX_WS_CONFIG_INIT sets; 0 means none */
-    uint64_t stable_after_ns;         /* READY for so long: start again at backoff_initial_ns;
-                                         default 10 s. Until then an accept-then-drop server
-                                         counts as failing */
+    bool reconnect;              /* default false: a lost connection is CLOSED */
+    uint32_t attempts_max;       /* failed in a row, then CLOSED; 0 (default): no limit */
+    uint64_t backoff_initial_ns; /* default 100 ms */
+    uint64_t backoff_max_ns;     /* default 30 s; >= backoff_initial_ns */
+    double backoff_factor;       /* 1..10, default 2 */
+    double backoff_jitter;       /* 0..1: share of the delay that is random. 1, full jitter,
+                                    is what HPX_WS_CONFIG_INIT sets; 0 means none */
+    uint64_t stable_after_ns;    /* READY for so long: start again at backoff_initial_ns;
+                                    default 10 s. Until then an accept-then-drop server
+                                    counts as failing */
+
+    /* The session (session.h); without a protocol messages are delivered as they are. */
+    const hpx_protocol *protocol;    /* NULL (default): none. The table is copied; its ctx is
+                                        retained until CLOSED */
+    hpx_heartbeat heartbeat;         /* default FRAME */
+    uint32_t requests_max;           /* pending at once, of all handles; 1..65536, default 1024 */
+    uint64_t request_timeout_ns;     /* default 30 s; also for authentication and batches */
+    uint32_t reply_ring_bytes;       /* of each handle, power of two; default: what requests_max
+                                        needs, at least 256 KiB */
+    uint32_t topics_max;             /* held at once, 1..1048576, default 65536 */
+    uint32_t topics_per_message_max; /* 1..65535 topics of one subscribe message; default 100 */
+    double messages_per_second;      /* rate that the server allows; 0 (default): no limit. All
+                                        messages count; only (un)subscribing waits */
+    uint32_t messages_burst;         /* at once after a pause; default: one second's worth */
 } hpx_ws_config;
 
 #define HPX_WS_CONFIG_INIT                                                                         \
     {                                                                                              \
-        .size = (uint32_t)sizeof(hpx_ws_config), .shard = HPX_SHARD_BY_HASH,                       \
-        .backoff_jitter = 1.0                                                                      \
+        .size = (uint32_t)sizeof(hpx_ws_config), .shard = HPX_SHARD_BY_HASH, .backoff_jitter = 1.0 \
     }
 
 /** Accept any certificate on this connection: no chain, date or name check. For tests against
@@ -184,7 +211,10 @@ HPX_API void hpx_ws_config_set_insecure_no_verify(hpx_ws_config *config);
  *           HPX_E_TLS_CONFIG, HPX_E_NO_MEMORY
  */
 HPX_API HPX_NODISCARD hpx_status hpx_ws_connect(
-    hpx_port *port, const hpx_ws_config *config, hpx_handle **handle, hpx_stream **stream,
+    hpx_port *port,
+    const hpx_ws_config *config,
+    hpx_handle **handle,
+    hpx_stream **stream,
     hpx_error *error);
 
 /**
@@ -250,13 +280,7 @@ HPX_API HPX_NODISCARD int hpx_stream_next(hpx_stream *stream, hpx_event *event);
 HPX_API HPX_NODISCARD int
 hpx_stream_wait(hpx_stream *stream, hpx_event *event, uint64_t timeout_ns);
 
-/**
- * A descriptor that polls readable when an event is there, for the app's own poll or epoll loop.
- * After it polled readable, call hpx_stream_next() until it returns 0: that re-arms it. It is
- * shared by all streams of the port; do not read or close it.
- *
- * @thread   port   @returns >= 0 the descriptor
- */
+/** hpx_port_fd() of the stream's port. @thread port @returns >= 0 the descriptor */
 HPX_API int hpx_stream_fd(hpx_stream *stream);
 
 /** Release the stream: events not yet taken are dropped. NULL is a no-op.
@@ -271,8 +295,8 @@ HPX_API void hpx_stream_release(hpx_stream *stream);
  *
  * @thread   owner   @returns as hpx_ws_connect()
  */
-HPX_API HPX_NODISCARD hpx_status hpx_shard_connect(
-    hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out, hpx_error *error);
+HPX_API HPX_NODISCARD hpx_status
+hpx_shard_connect(hpx_shard *shard, const hpx_ws_config *config, hpx_conn **out, hpx_error *error);
 
 /**
  * Queue one message: framed straight into the send buffer, written at the end of the turn.
@@ -289,6 +313,11 @@ hpx_conn_send(hpx_conn *conn, hpx_message_kind kind, hpx_span payload);
  *  @returns HPX_OK, HPX_E_INVALID */
 HPX_API hpx_status hpx_conn_close(hpx_conn *conn, uint16_t code, hpx_span reason);
 
+/** Give the connection up at once: no CLOSE frame, the peer sees a reset. DISCONNECTED
+ *  (HPX_E_ABORTED, if it was Ready) and CLOSED follow, whatever config.reconnect says. For servers
+ *  that must get rid of a peer, and for tests. @thread owner */
+HPX_API void hpx_conn_abort(hpx_conn *conn);
+
 /** As hpx_handle_reconnect(). @thread owner @returns HPX_OK, HPX_E_STATE */
 HPX_API hpx_status hpx_conn_reconnect(hpx_conn *conn, hpx_span reason);
 
@@ -301,6 +330,9 @@ HPX_API const hpx_conn_info *hpx_conn_get_info(const hpx_conn *conn);
 /** Bytes queued and not yet taken by the kernel. @thread owner */
 HPX_API uint64_t hpx_conn_queued_bytes(const hpx_conn *conn);
 
+/** Number of Ready periods so far. @thread owner */
+HPX_API uint64_t hpx_conn_get_epoch(const hpx_conn *conn);
+
 /** The pointer given to the event handler; settable per connection (server role). @thread owner */
 HPX_API void hpx_conn_set_user(hpx_conn *conn, void *user);
 
@@ -311,6 +343,21 @@ HPX_API void *hpx_conn_get_user(const hpx_conn *conn);
 HPX_API hpx_shard *hpx_conn_get_shard(const hpx_conn *conn);
 
 /* ---- Server role ----------------------------------------------------------------------------- */
+
+/** A valid upgrade request, before it is answered. Strings are valid during the call. */
+typedef struct hpx_upgrade_request {
+    const char *target;      /* "/ws?token=x"; cut to 255 bytes if longer */
+    const char *host;        /* the Host field */
+    const char *subprotocol; /* that would be chosen; "" for none */
+} hpx_upgrade_request;
+
+typedef struct hpx_upgrade_answer {
+    uint32_t http_status;   /* 101 accepts; 400..599 refuses (others: 500) */
+    uint32_t retry_after_s; /* with a refusal: Retry-After in seconds; 0: none */
+} hpx_upgrade_answer;
+
+/** Decides on an upgrade request, on the shard's thread. A refused connection makes no events. */
+typedef hpx_upgrade_answer (*hpx_upgrade_fn)(const hpx_upgrade_request *request, void *user);
 
 /** Start from HPX_LISTEN_CONFIG_INIT. A zero member means its default. Strings are copied. */
 typedef struct hpx_listen_config {
@@ -325,13 +372,14 @@ typedef struct hpx_listen_config {
     uint32_t backlog;                /* default 511 */
     bool reuse_port;                 /* SO_REUSEPORT: one listener per shard on one address */
     hpx_receive_mode receive_mode;
-    uint64_t handshake_timeout_ns;   /* TLS and upgrade together; default 10 s */
-    uint64_t close_timeout_ns;       /* default 500 ms */
-    uint64_t message_bytes_max;      /* default 16 MiB */
-    uint32_t fragments_max;          /* default 65536 */
-    uint64_t send_queue_bytes_max;   /* default 32 MiB */
-    uint32_t upgrade_bytes_max;      /* default 16 KiB */
-    uint32_t upgrade_headers_max;    /* default 100 */
+    uint64_t handshake_timeout_ns; /* TLS and upgrade together; default 10 s */
+    uint64_t close_timeout_ns;     /* default 500 ms */
+    uint64_t message_bytes_max;    /* default 16 MiB */
+    uint32_t fragments_max;        /* default 65536 */
+    uint64_t send_queue_bytes_max; /* default 32 MiB */
+    uint32_t upgrade_bytes_max;    /* default 16 KiB */
+    uint32_t upgrade_headers_max;  /* default 100 */
+    hpx_upgrade_fn on_upgrade;     /* NULL: accept; gets `user` as well */
 } hpx_listen_config;
 
 #define HPX_LISTEN_CONFIG_INIT                                                                     \

@@ -347,15 +347,14 @@ static void test_query_when_name_is_being_asked_then_answer_shared(void **state)
     resolver_bed_close(&bed);
 }
 
-static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
+/* 200 names at once, then again from the cache. Returns the questions that it took. */
+static uint32_t ask_200_in_parallel(void)
 {
-    (void)state;
     enum { COUNT = 200 };
     static resolver_bed bed;
     resolver_bed_open(&bed, 256);
     static ask asks[COUNT];
-    memset(asks, 0, sizeof(asks));
-    for (uint32_t round = 0; round < 2; round++) { /* then all from the cache */
+    for (uint32_t round = 0; round < 2; round++) {
         for (uint32_t i = 0; i < COUNT; i++) {
             char host[32];
             snprintf(host, sizeof(host), "p%u.test", i);
@@ -370,9 +369,23 @@ static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
             resolver_bed_assert_addresses(&asks[i], expected);
         }
     }
-    /* Few, if any, were lost and asked again, although all were started in one turn. */
-    assert_true(atomic_load(&bed.server.questions) <= 2 * COUNT + COUNT / 4);
+    const uint32_t questions = atomic_load(&bed.server.questions);
     resolver_bed_close(&bed);
+    return questions;
+}
+
+static void test_query_when_200_in_parallel_then_each_gets_its_own(void **state)
+{
+    (void)state;
+    /* Few, if any, are lost and asked again, although all were started in one turn. c-ares asks
+     * again after a second by the clock on the wall: a machine that stood still for so long makes
+     * it ask all of them twice, rightly. That does not happen three times in a row. */
+    const uint32_t most = 2 * 200 + 200 / 4;
+    uint32_t questions = most + 1;
+    for (unsigned i = 0; i < 3 && questions > most; i++) {
+        questions = ask_200_in_parallel();
+    }
+    assert_in_range(questions, 2 * 200, most);
 }
 
 static void test_query_when_too_many_names_then_fails_later_and_others_live(void **state)

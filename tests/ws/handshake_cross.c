@@ -127,7 +127,7 @@ static void cross_answer(hpxi_buf *out)
         http_status = hpxi_ws_offer_check(&head, subprotocols, subprotocol_count, &offer, &error);
     }
     status = http_status == 101 ? hpxi_ws_answer_write(out, &offer)
-                                : hpxi_ws_refusal_write(out, http_status);
+                                : hpxi_ws_refusal_write(out, http_status, 0);
     hpxi_ws_head_fini(&head);
     if (status != HPX_OK) {
         cross_die("no memory");

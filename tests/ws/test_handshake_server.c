@@ -338,35 +338,50 @@ static void test_refusal_write_when_status_then_these_bytes(void **state)
     (void)state;
     static const struct {
         uint32_t http_status;
+        uint32_t retry_after_s;
         const char *bytes;
     } expected[] = {
         {400,
+         0,
          "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
          "Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nBad Request\r\n"},
         {405,
+         0,
          "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nAllow: GET\r\n"
          "Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nMethod Not Allowed\r\n"},
         {426,
+         0,
          "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
          "Sec-WebSocket-Version: 13\r\n"
          "Content-Type: text/plain\r\nContent-Length: 18\r\n\r\nUpgrade Required\r\n"},
         {431,
+         0,
          "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
          "Content-Type: text/plain\r\nContent-Length: 33\r\n\r\n"
          "Request Header Fields Too Large\r\n"},
+        {429,
+         UINT32_MAX,
+         "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 4294967295\r\n"
+         "Content-Type: text/plain\r\nContent-Length: 19\r\n\r\nToo Many Requests\r\n"},
+        {418,
+         0,
+         "HTTP/1.1 418 Refused\r\nConnection: close\r\n"
+         "Content-Type: text/plain\r\nContent-Length: 9\r\n\r\nRefused\r\n"},
     };
     failing_allocator fa = FAILING_ALLOCATOR_NEVER;
     const hpx_allocator allocator = fa_allocator(&fa);
     hpxi_buf out;
     hpxi_buf_init(&out, &allocator);
     for (size_t i = 0; i < COUNT_OF(expected); i++) {
-        assert_int_equal(hpxi_ws_refusal_write(&out, expected[i].http_status), HPX_OK);
+        assert_int_equal(
+            hpxi_ws_refusal_write(&out, expected[i].http_status, expected[i].retry_after_s),
+            HPX_OK);
         assert_written(&out, expected[i].bytes);
         hpxi_buf_consume(&out, hpxi_buf_size(&out));
     }
-    static const uint32_t others[] = {403, 404, 408, 500, 503};
+    static const uint32_t others[] = {401, 403, 404, 408, 500, 502, 503, 504, 599};
     for (size_t i = 0; i < COUNT_OF(others); i++) {
-        assert_int_equal(hpxi_ws_refusal_write(&out, others[i]), HPX_OK);
+        assert_int_equal(hpxi_ws_refusal_write(&out, others[i], 0), HPX_OK);
     }
     hpxi_buf_fini(&out);
     assert_int_equal(fa.live, 0);
@@ -388,7 +403,7 @@ static void serve_scenario(hpx_allocator allocator, bool expect_success)
         status = hpxi_ws_answer_write(&out, &offer);
     }
     if (status == HPX_OK) {
-        status = hpxi_ws_refusal_write(&out, 426);
+        status = hpxi_ws_refusal_write(&out, 426, 0);
     }
     assert_int_equal(status, expect_success ? HPX_OK : HPX_E_NO_MEMORY);
     hpxi_ws_head_fini(&head);
