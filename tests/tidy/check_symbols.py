@@ -1,7 +1,7 @@
 """Only ring/ touches the kernel: the object files of the other folders call no function for
 sockets, clocks, waiting, io_uring or random bytes. One file makes TLS contexts, one says how they
-verify, and one may turn that off for a connection that asked for it. And the shared library exports what the public
-headers declare, all of it under hpx_, and nothing else.
+verify, and one may turn that off for a connection that asked for it. And the shared library exports
+what the public headers declare, all of it under hpx_, and nothing else.
 
 usage: check_symbols.py <repository> <folder of the object files> <shared library>
        check_symbols.py --self-test
