@@ -333,7 +333,7 @@ hpx_status hpx_ws_client_connect(
     if (status != HPX_OK) {
         return status;
     }
-    hpx_ws_client *client;
+    hpx_ws_client *client = NULL;
     status = client_new(&client, &full, error);
     if (status != HPX_OK) {
         return status;

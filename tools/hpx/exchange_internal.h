@@ -12,6 +12,7 @@
 #include "exchange.h"
 #include "faults.h"
 #include "observed.h"
+#include "rest.h"
 #include "session.h"
 
 /* An answer that is kept back. */
@@ -28,6 +29,7 @@ struct exchange {
     polled engine;
     market market;
     session_shared shared;
+    rest *rest;            /* or NULL */
     session *sessions;     /* doubly linked, the newest first */
     uint64_t session_last; /* id */
     uint32_t timed_count;  /* what waits for the clock, at the last look; 0: turns may be long */
@@ -47,6 +49,7 @@ struct exchange {
     size_t held_size;    /* ...0: none */
     char held[MARKET_UPDATE_BYTES];
     char address[EXCHANGE_ADDRESS_BYTES];
+    char rest_address[EXCHANGE_ADDRESS_BYTES];
     char update[MARKET_UPDATE_BYTES];
     char reply[SESSION_REPLY_BYTES];
 };
