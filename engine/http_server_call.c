@@ -135,7 +135,7 @@ void hpxi_call_announce(hpx_http_call *call)
     const hpx_span target = info->target;
     const uint8_t *mark = target.size == 0 ? NULL : memchr(target.data, '?', target.size);
     const size_t path = mark == NULL ? target.size : (size_t)(mark - target.data);
-    info->path = (hpx_span){.data = target.data, .size = path};
+    info->path = path == 0 ? hpx_span_of("/") : (hpx_span){.data = target.data, .size = path};
     info->query =
         mark == NULL ? (hpx_span){0} : (hpx_span){.data = mark + 1, .size = target.size - path - 1};
     info->body = hpxi_buf_span(&call->body);
