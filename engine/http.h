@@ -29,7 +29,7 @@
 #include <hpx/http.h>
 
 #include "engine/dial.h"
-#include "engine/http_decode.h"
+#include "h1/decode.h"
 #include "engine/http_pack.h"
 #include "engine/shard.h"
 #include "h1/reader.h"

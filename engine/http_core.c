@@ -278,11 +278,32 @@ void hpxi_http_core_settle(hpxi_http_core *core)
 
 /* ---- Steps of the turn ----------------------------------------------------------------------- */
 
-static void http_take_inbox(hpx_shard *shard)
+/* In the inbox of a shard that is down: links are refused from then on. */
+#define HTTP_INBOX_SHUT ((hpxi_http_link *)(uintptr_t)1)
+
+bool hpxi_http_inbox_push(hpx_shard *shard, hpxi_http_link *link)
 {
-    /* Acquire: the links are whole (partner: hpxi_http_link_post). */
+    link->next_inbox = atomic_load_explicit(&shard->shared.http_inbox, memory_order_relaxed);
+    do {
+        if (link->next_inbox == HTTP_INBOX_SHUT) {
+            return false;
+        }
+        /* In the doorbell's total order; release: the shard sees the link whole. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &shard->shared.http_inbox,
+        &link->next_inbox,
+        link,
+        memory_order_seq_cst,
+        memory_order_relaxed));
+    return true;
+}
+
+static void http_take_inbox(hpx_shard *shard, hpxi_http_link *leave)
+{
+    /* Acquire: the links are whole (partner: hpxi_http_inbox_push). */
     hpxi_http_link *link =
-        atomic_exchange_explicit(&shard->shared.http_inbox, NULL, memory_order_acquire);
+        atomic_exchange_explicit(&shard->shared.http_inbox, leave, memory_order_acq_rel);
+    HPX_ASSERT(link != HTTP_INBOX_SHUT);
     while (link != NULL) {
         hpxi_http_link *next = link->next_inbox;
         link->shard.next = shard->owner.http.links;
@@ -292,11 +313,18 @@ static void http_take_inbox(hpx_shard *shard)
     }
 }
 
+void hpxi_http_up(hpx_shard *shard)
+{
+    hpxi_http_link *expected = HTTP_INBOX_SHUT; /* attached again; else links may wait already */
+    (void)atomic_compare_exchange_strong_explicit(
+        &shard->shared.http_inbox, &expected, NULL, memory_order_acq_rel, memory_order_relaxed);
+}
+
 uint32_t hpxi_http_commands(hpx_shard *shard)
 {
     if (HPXI_UNLIKELY(
             atomic_load_explicit(&shard->shared.http_inbox, memory_order_relaxed) != NULL)) {
-        http_take_inbox(shard);
+        http_take_inbox(shard, NULL);
     }
     uint32_t count = 0;
     for (hpxi_http_link *link = shard->owner.http.links; link != NULL; link = link->shard.next) {
@@ -502,7 +530,7 @@ static void core_abandon(hpxi_http_core *core)
 
 void hpxi_http_down(hpx_shard *shard)
 {
-    http_take_inbox(shard);
+    http_take_inbox(shard, HTTP_INBOX_SHUT);
     hpxi_http_core *next = NULL;
     for (hpxi_http_core *core = shard->owner.http.cores; core != NULL; core = next) {
         next = core->next;
@@ -523,4 +551,11 @@ void hpxi_http_down(hpx_shard *shard)
     }
     HPX_ASSERT(shard->owner.http.dirty == NULL);
     HPX_ASSERT(shard->owner.http.settle_requests == NULL);
+}
+
+void hpxi_http_fini(hpx_shard *shard)
+{
+    if (atomic_load_explicit(&shard->shared.http_inbox, memory_order_acquire) != HTTP_INBOX_SHUT) {
+        hpxi_http_down(shard); /* links that a shard that never came up did not take */
+    }
 }

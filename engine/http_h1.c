@@ -25,6 +25,7 @@ void hpxi_http_h1_open(hpxi_http_conn *conn)
     hpxi_h1_limits limits = HPXI_H1_LIMITS_DEFAULT;
     limits.head_bytes_max = config->header_bytes_max;
     limits.trailer_bytes_max = config->header_bytes_max;
+    limits.extension_bytes_max = config->header_bytes_max;
     limits.fields_max = config->headers_max;
     limits.interim_max = config->interim_max;
     hpxi_h1_reader_init(&conn->reader, HPXI_H1_ROLE_CLIENT, &limits, conn->core->shard->allocator);

@@ -34,13 +34,13 @@ static uint8_t *key_string(uint8_t *at, const char *text, size_t bytes_max)
 
 size_t hpxi_http_key_write(uint8_t key[HPXI_HTTP_KEY_BYTES_MAX], const hpxi_http_origin *origin)
 {
-    const key_head head = {
+    key_head head = {
         .tls = (uint64_t)(uintptr_t)origin->tls,
         .port = origin->port,
         .version = (uint8_t)origin->version,
-        .flags =
-            (uint8_t)((origin->is_tls ? KEY_FLAG_TLS : 0) | (origin->insecure ? KEY_FLAG_INSECURE : 0)),
     };
+    head.flags |= origin->is_tls ? KEY_FLAG_TLS : 0;
+    head.flags |= origin->insecure ? KEY_FLAG_INSECURE : 0;
     memcpy(key, &head, sizeof(head));
     uint8_t *at = key + sizeof(head);
     at = key_string(at, origin->host, HPXI_URL_HOST_BYTES);

@@ -91,15 +91,17 @@ void hpxi_http_link_release(hpxi_http_link *link)
     hpxi_free(link->allocator, link, sizeof(*link));
 }
 
-void hpxi_http_link_post(hpxi_http_link *link)
+bool hpxi_http_link_post(hpxi_http_link *link)
 {
-    _Atomic(hpxi_http_link *) *inbox = &link->shard_of->shared.http_inbox;
-    link->next_inbox = atomic_load_explicit(inbox, memory_order_relaxed);
-    /* In the doorbell's total order; release: the shard sees the link whole. */
-    while (!atomic_compare_exchange_weak_explicit(
-        inbox, &link->next_inbox, link, memory_order_seq_cst, memory_order_relaxed)) {
+    if (hpxi_http_inbox_push(link->shard_of, link)) {
+        (void)hpxi_doorbell_ring(&link->shard_of->doorbell);
+        return true;
     }
-    (void)hpxi_doorbell_ring(&link->shard_of->doorbell);
+    hpxi_http_core_free(link->shard.core);
+    link->shard.core = NULL;
+    atomic_store_explicit(&link->shared.down, 1, memory_order_relaxed); /* ours alone */
+    hpxi_http_link_release(link);                                       /* the shard's reference */
+    return false;
 }
 
 /* ---- Commands -------------------------------------------------------------------------------- */

@@ -101,6 +101,9 @@ struct hpxi_http_link {
     } port;
 };
 
+/* Any thread (http_core.c): for the shard to take. False: it is down. */
+bool hpxi_http_inbox_push(hpx_shard *shard, hpxi_http_link *link);
+
 /* ---- http_link.c ----------------------------------------------------------------------------- */
 
 /* With its core, which the shard starts when it takes the link from its inbox. Two references. */
@@ -108,8 +111,8 @@ hpx_status hpxi_http_link_new(
     hpxi_http_link **out, hpx_shard *shard, hpxi_port_core *port, hpxi_http_settings *settings);
 void hpxi_http_link_release(hpxi_http_link *link);
 
-/* Port: hand it to its shard. */
-void hpxi_http_link_post(hpxi_http_link *link);
+/* Port: hand it to its shard. False: the shard is down, and so is the link. */
+bool hpxi_http_link_post(hpxi_http_link *link);
 
 /* Shard: take up to `budget` commands. Returns their number. */
 uint32_t hpxi_http_link_commands(hpxi_http_link *link, uint32_t budget);

@@ -180,7 +180,7 @@ port_link(hpx_http_client *client, uint32_t shard, hpxi_http_link **out, hpx_err
         if (status != HPX_OK) {
             return hpxi_error_set(error, status, HPX_STAGE_CONFIG, "no memory");
         }
-        hpxi_http_link_post(client->links[shard]);
+        (void)hpxi_http_link_post(client->links[shard]);
     }
     *out = client->links[shard];
     if (port_is_down(*out)) {

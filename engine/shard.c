@@ -49,6 +49,7 @@ void hpxi_shard_fini(hpx_shard *shard)
             hpxi_port_core_release(link->port);
         }
     }
+    hpxi_http_fini(shard);
     hpxi_doorbell_fini(&shard->doorbell);
 }
 
@@ -151,6 +152,7 @@ hpx_status hpxi_shard_up(hpx_shard *shard, hpx_error *error)
     }
     shard->owner.thread = pthread_self();
     shard->owner.phase = HPXI_SHARD_RUNNING;
+    hpxi_http_up(shard);
     atomic_store_explicit(&shard->shared.attached, 1, memory_order_release);
     shard_arm_doorbell(shard);
     if (engine->config.on_shard_start != NULL) {

@@ -151,6 +151,8 @@ bool hpxi_http_is_empty_sc(hpx_shard *shard);
 void hpxi_http_stop(hpx_shard *shard);
 bool hpxi_http_abort(hpx_shard *shard); /* true: there was something */
 bool hpxi_http_is_quiet(const hpx_shard *shard);
+void hpxi_http_up(hpx_shard *shard);
 void hpxi_http_down(hpx_shard *shard);
+void hpxi_http_fini(hpx_shard *shard); /* the shard is down, or was never up */
 
 #endif /* HPXI_SHARD_H */

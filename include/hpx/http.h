@@ -207,8 +207,9 @@ typedef struct hpx_http_config {
     uint64_t idle_timeout_ns;        /* default 15 s */
 
     /* Limits of a response. */
-    uint32_t header_bytes_max;       /* of head and trailers together, 1 KiB..1 MiB; def. 64 KiB */
-    uint32_t headers_max;            /* fields of head and trailers together; default 128 */
+    uint32_t header_bytes_max;       /* of the heads (1xx too), of the trailers, and of the chunk
+                                        extensions, each; 1 KiB..1 MiB, default 64 KiB */
+    uint32_t headers_max;            /* fields of a head, and of the trailers; default 128 */
     uint32_t interim_max;            /* 1xx responses; default 16 */
     uint64_t body_bytes_max;         /* as received; default none */
     uint64_t decoded_bytes_max;      /* with HPX_HTTP_DECODE, after decoding; default 1 GiB */
@@ -344,7 +345,7 @@ typedef struct hpx_http_stats {
     uint64_t connects_failed;
     uint64_t reused;              /* requests that found a connection at once */
     uint64_t waited;              /* requests that had to wait for one */
-    uint64_t idle_died;           /* idle connections found closed, or with bytes nobody asked for */
+    uint64_t idle_died;           /* idle connections found closed, or with bytes unasked for */
     uint64_t idle_expired;
     uint64_t evicted;             /* idle connections closed to make room below connections_max */
     uint64_t connections;         /* open now */

@@ -97,7 +97,8 @@ typedef struct hpx_event {
 
 /**
  * Inline event handler, on the shard's thread. Any hpx_conn_* function may be called from it.
- * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned.
+ * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned. It is NULL in both events
+ * (DISCONNECTED, CLOSED) of a connection, made through a port, for which there was no memory.
  */
 typedef void (*hpx_event_fn)(hpx_conn *conn, const hpx_event *event, void *user);
 

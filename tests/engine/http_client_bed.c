@@ -294,3 +294,37 @@ bool client_bed_is_closed(client_bed *bed, int fd)
     }
     return false;
 }
+
+int client_bed_serve(client_bed *bed, http_answer *answer, const char *response)
+{
+    const int fd = client_bed_accept(bed);
+    client_bed_again(bed, fd, answer, response);
+    return fd;
+}
+
+void client_bed_again(client_bed *bed, int fd, http_answer *answer, const char *response)
+{
+    (void)client_bed_read(bed, fd, "\r\n\r\n", bed->text);
+    client_bed_write(bed, fd, response);
+    client_bed_until_end(bed, answer);
+}
+
+void client_bed_expect_done(const http_answer *answer, int32_t status, const char *body)
+{
+    assert_int_equal(answer->outcome, HPX_HTTP_DONE);
+    assert_int_equal(answer->processed, HPX_HTTP_PROCESSED_YES);
+    assert_int_equal(answer->error.status, HPX_OK);
+    assert_int_equal(answer->status, status);
+    assert_string_equal(answer->body, body);
+}
+
+void client_bed_expect_failed(
+    const http_answer *answer, hpx_status status, hpx_stage stage, hpx_http_processed processed)
+{
+    assert_string_equal(hpx_status_name(answer->error.status), hpx_status_name(status));
+    assert_int_equal(answer->outcome, HPX_HTTP_FAILED);
+    assert_string_equal(hpx_stage_name(answer->error.stage), hpx_stage_name(stage));
+    assert_string_equal(
+        hpx_http_processed_name(answer->processed), hpx_http_processed_name(processed));
+    assert_string_not_equal(answer->error.detail, "");
+}

@@ -44,7 +44,8 @@ struct client_bed {
     hpx_http_config config; /* edit between client_bed_prepare() and client_bed_open() */
     int listener;
     uint16_t port;
-    char base[64]; /* "http://127.0.0.1:PORT" */
+    char base[64];                    /* "http://127.0.0.1:PORT" */
+    char text[CLIENT_BED_TEXT_BYTES]; /* of the last request that client_bed_serve() read */
     uint32_t answer_count;
     http_answer answers[CLIENT_BED_ANSWERS_MAX];
     void (*on_event)(client_bed *bed, const hpx_http_event *event, http_answer *answer);
@@ -79,6 +80,16 @@ bool client_bed_has_connection(client_bed *bed);
 
 /* Has the client closed this connection (after turns)? Reads what is there. */
 bool client_bed_is_closed(client_bed *bed, int fd);
+
+/* The next connection: reads the request, writes the response, until the end. Its descriptor. */
+int client_bed_serve(client_bed *bed, http_answer *answer, const char *response);
+
+/* The same on a connection that is there. */
+void client_bed_again(client_bed *bed, int fd, http_answer *answer, const char *response);
+
+void client_bed_expect_done(const http_answer *answer, int32_t status, const char *body);
+void client_bed_expect_failed(
+    const http_answer *answer, hpx_status status, hpx_stage stage, hpx_http_processed processed);
 
 void client_bed_stats(const client_bed *bed, hpx_http_stats *out);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_decode.h - Content-Encoding: gzip and deflate (RFC 9110 section 8.4.1), piece by piece.
+ * decode.h - Content-Encoding: gzip and deflate (RFC 9110 section 8.4.1), piece by piece.
  *
  * Role      Bytes in, bytes out, in pieces of the caller's size. "deflate" is zlib's format, as the
  *           RFC says, or raw, as some servers send: told apart by the first byte.
  * Threads   One thread at a time.
  * Memory    zlib's state, about 40 KiB, from the allocator; kept from one body to the next.
  */
-#ifndef HPXI_HTTP_DECODE_H
-#define HPXI_HTTP_DECODE_H
+#ifndef HPXI_H1_DECODE_H
+#define HPXI_H1_DECODE_H
 
 #include <zlib.h>
 
@@ -51,4 +51,4 @@ ptrdiff_t hpxi_http_decoder_next(
 /* The body has ended: was the compressed stream complete? An empty body is. */
 bool hpxi_http_decoder_is_complete(const hpxi_http_decoder *decoder);
 
-#endif /* HPXI_HTTP_DECODE_H */
+#endif /* HPXI_H1_DECODE_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http_decode.c - gzip and deflate bodies, with zlib. */
-#include "engine/http_decode.h"
+/* decode.c - gzip and deflate bodies, with zlib. */
+#include "h1/decode.h"
 
 #include "h1/syntax.h"
 
