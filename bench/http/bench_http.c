@@ -207,7 +207,7 @@ bench_hpx *bench_hpx_new(uint16_t port, bool h2, bool fixed_window)
     hpx_error error = {0};
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
     config.shard_mode = HPX_SHARDS_POLLED;
-    config.wait_mode = HPX_WAIT_SPIN;
+    config.wait_mode = HPX_WAIT_SLEEP; /* poll() spins all the same */
     hpx_http_config http = HPX_HTTP_CONFIG_INIT;
     http.on_event = hpx_on_event;
     http.user = hpx;
@@ -256,7 +256,11 @@ void bench_hpx_run(
         hpx_begin(hpx);
     }
     while (out->done + out->failed < count) {
-        (void)hpx_shard_poll(hpx->shard);
+        if (open == 1) {
+            (void)hpx_shard_poll(hpx->shard); /* latency: spin */
+        } else {
+            (void)hpx_shard_poll_wait(hpx->shard, HPX_NS_PER_S); /* leave the CPU to the server */
+        }
     }
     hpx_shard_get_stats(hpx->shard, &after);
     out->allocations = after.allocations - before.allocations;

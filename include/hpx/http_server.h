@@ -29,7 +29,7 @@ typedef struct hpx_http_call hpx_http_call;     /* one request, and the answer t
 typedef struct hpx_http_call_info {
     hpx_span method;                /* "GET"; a token, in the case that it was sent in */
     hpx_span target;                /* as sent; with an "http://host" in front, without it */
-    hpx_span path;                  /* the target up to its "?" */
+    hpx_span path;                  /* the target up to its "?"; "/" if that is empty */
     hpx_span query;                 /* what follows the "?"; empty without one */
     hpx_span authority;             /* host and port that the client asked for */
     const hpx_http_header *headers; /* in their order; HTTP/2: names in lower case */
@@ -118,8 +118,8 @@ typedef struct hpx_http_server_stats {
 HPX_API void hpx_http_server_get_stats(const hpx_http_server *server, hpx_http_server_stats *out);
 
 /** Stop accepting. Open calls go on; idle connections are closed, the others after their answer.
- *  `server` is gone with this call. NULL is a no-op. The engine's stop does the same by itself: not to
- *  be called after it. @thread owner */
+ *  `server` is gone with this call. NULL is a no-op. The engine's stop does the same by itself: not
+ *  to be called after it. @thread owner */
 HPX_API void hpx_http_server_close(hpx_http_server *server);
 
 /* ---- Answers --------------------------------------------------------------------------------- */

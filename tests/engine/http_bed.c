@@ -2,7 +2,8 @@
 /*
  * http_bed.c - see http_bed.h. The paths:
  *
- *   /hello   200 "hello"                      /echo   method, query, body, X-Ask header
+ *   /hello   200 "hello"                      /echo   method, query, body, X-Ask header; and for
+ *                                                     "/", with "root" in place of the header
  *   /none    204                              /later  kept for the test
  *   /chunks  three pieces, size unknown       /length three pieces, size known
  *   /big     bed->stream_left bytes in pieces, as the peer takes them
@@ -50,7 +51,8 @@ static void bed_answer(hpx_http_call *call, uint16_t status, const char *body)
 static void bed_echo(hpx_http_call *call, const hpx_http_call_info *info)
 {
     char text[512];
-    const hpx_span ask = hpx_http_call_header(call, "x-ask");
+    const hpx_span ask =
+        path_is(info, "/") ? hpx_span_of("root") : hpx_http_call_header(call, "x-ask");
     const int bytes = snprintf(
         text,
         sizeof(text),
@@ -135,7 +137,7 @@ static void bed_request(http_bed *bed, hpx_http_call *call, const hpx_http_call_
     bed->requests++;
     if (path_is(info, "/hello")) {
         bed_answer(call, 200, "hello");
-    } else if (path_is(info, "/echo") || path_is(info, "*")) {
+    } else if (path_is(info, "/echo") || path_is(info, "*") || path_is(info, "/")) {
         bed_echo(call, info);
     } else if (path_is(info, "/none")) {
         bed_answer(call, 204, "");

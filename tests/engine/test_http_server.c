@@ -52,7 +52,9 @@ static void test_http_server_when_asked_then_answers_of_every_form(void **state)
         {"OPTIONS *" HOST "\r\n", 1, "200 keep OPTIONS||||x\n"},
         {"GET /echo?a=b&c" HOST "X-Ask: yes\r\n\r\n", 1, "200 keep GET|a=b&c||yes|x\n"},
         {"GET http://other:1/echo?q" HOST "\r\n", 1, "200 keep GET|q|||other:1\n"},
-        {"GET http://other" HOST "\r\n", 1, "404 keep no such path\n"},
+        {"GET http://other" HOST "\r\n", 1, "200 keep GET|||root|other\n"},
+        {"GET http://other?q" HOST "\r\n", 1, "200 keep GET|q||root|other\n"},
+        {"GET /" HOST "\r\n", 1, "200 keep GET|||root|x\n"},
         {"POST /echo" HOST "Content-Length: 5\r\n\r\nhello", 1, "200 keep POST||hello||x\n"},
         {"PUT /echo" HOST
          "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: u\r\n\r\n",
