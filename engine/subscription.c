@@ -304,10 +304,15 @@ void hpx_subscription_release(hpx_subscription *sub)
 static int subscription_take(hpx_subscription *sub, hpx_update *update)
 {
     const int got = hpxi_feed_next(&sub->feed, update);
-    if (HPXI_LIKELY(got == 1) &&
-        (update->kind == HPX_UPDATE_MESSAGE || update->kind == HPX_UPDATE_REFUSED)) {
+    if (HPXI_UNLIKELY(got != 1)) {
+        return got;
+    }
+    if (update->kind == HPX_UPDATE_MESSAGE || update->kind == HPX_UPDATE_REFUSED) {
         HPX_ASSERT(update->topic_index < sub->topic_count);
         update->topic = sub->topics[update->topic_index];
+    } else if (update->kind == HPX_UPDATE_ENDED) {
+        update->epoch = sub->shared.end_epoch;
+        update->time_ns = sub->shared.end_time_ns;
     }
     return got;
 }

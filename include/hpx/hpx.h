@@ -6,6 +6,8 @@
 #include <hpx/base.h>
 #include <hpx/client.h>
 #include <hpx/engine.h>
+#include <hpx/http.h>
+#include <hpx/http_server.h>
 #include <hpx/protocol.h>
 #include <hpx/session.h>
 #include <hpx/system.h>

@@ -116,9 +116,6 @@ typedef enum hpx_heartbeat {
 
 #define HPX_SHARD_BY_HASH UINT32_MAX
 
-/** For a time that is never to come: turns a heartbeat or a watchdog off. */
-#define HPX_NEVER UINT64_MAX
-
 /** Start from HPX_WS_CONFIG_INIT. A zero member means its default. All strings and arrays are
  *  copied by the call that takes the config; the TLS context is reference counted. */
 typedef struct hpx_ws_config {

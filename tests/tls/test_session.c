@@ -411,6 +411,32 @@ static void test_steady_state_allocates_nothing(void **state)
     }
 }
 
+/* What docs/tls.md and docs/memory.md say, and 24 KiB as the project's aim. */
+static void test_idle_session_takes_less_than_16_kib(void **state)
+{
+    (void)state;
+    static uint8_t bytes[16384];
+    for (size_t version = 0; version < COUNT_OF(sites); version++) {
+        duo d;
+        hpxi_buf plain;
+        ptrdiff_t live = 0;
+        open_duo(&d, version, 0, 0); /* the intermediates and the like that stay are there */
+        duo_free(&d);
+        duo_wolf_memory_start(SIZE_MAX);
+        open_duo(&d, version, 0, 0);
+        hpxi_buf_init(&plain, &d.allocator);
+        for (int i = 0; i < 2; i++) { /* long records, and then it is idle */
+            duo_send(&d, i == 0, bytes, sizeof(bytes));
+            assert_int_equal(duo_receive(&d, i != 0, &plain), HPX_E_PARTIAL);
+        }
+        hpxi_buf_fini(&plain);
+        assert_in_range(duo_wolf_memory_bytes() / 2 + sizeof(hpxi_tls), 8 << 10, 16 << 10);
+        duo_free(&d);
+        (void)duo_wolf_memory_stop(&live);
+        assert_int_equal(live, 0);
+    }
+}
+
 static size_t count_records(const hpxi_buf *wire)
 {
     const hpx_span bytes = hpxi_buf_span(wire);
@@ -712,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_handshake_on_random_bytes_fails_or_waits),
         cmocka_unit_test(test_server_hears_why_the_client_refused),
         cmocka_unit_test(test_steady_state_allocates_nothing),
+        cmocka_unit_test(test_idle_session_takes_less_than_16_kib),
         cmocka_unit_test(test_each_byte_is_copied_once_each_way_and_records_are_full),
         cmocka_unit_test(
             test_write_when_out_of_memory_then_nothing_is_written_and_later_writes_work),

@@ -47,7 +47,7 @@ for command in ws tls exchange echo ws-testee doctor quickstart; do
     expect 2 "^hpx $command: unknown option '-Z'" "$command" -Z
     expect 2 "^hpx $command: option '--help' takes no value" "$command" --help=5
 done
-for code in 0 1 2 3 4; do
+for code in 0 1 2 3 4 5; do
     "$tool" --help | grep -q "^  $code  " || fail "--help does not document exit code $code"
 done
 
@@ -70,6 +70,12 @@ expect 2 "^hpx ws: --timeout 'soon' is not a number of seconds" ws ws://127.0.0.
 expect 2 "^hpx ws: --timeout '0' is not" ws ws://127.0.0.1:1 --timeout 0
 expect 2 '^hpx: config: ' ws http://127.0.0.1:1
 expect 2 '^hpx: config: ' ws ws://
+expect 2 '^hpx get: a URL is missing' get
+expect 2 '^hpx: config: ' get ws://127.0.0.1:1
+expect 2 "^hpx get: --header 'nonsense' is not 'Name: value'" get http://127.0.0.1:1 -H nonsense
+expect 2 '^hpx post: --data and --data-file exclude' post http://127.0.0.1:1 -d x --data-file y
+expect 2 "^hpx get: --write-out 'xml'" get http://127.0.0.1:1 -w xml
+expect 2 '^hpx get: more --output than URLs' get http://127.0.0.1:1 -o a -o b
 expect 2 '^hpx echo: --listen ADDR:PORT is missing' echo
 expect 2 "^hpx echo: --wait is 'spin' or 'sleep'" echo --listen 127.0.0.1:0 --wait maybe
 expect 2 '^hpx echo: --tls needs a certificate file and a key file' echo --listen a:0 --tls one

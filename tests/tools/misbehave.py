@@ -94,16 +94,21 @@ class AnswerTest(FaultTest):
 
     async def test_late(self):
         victim = await self.connect()
-        await self.fault("answer", how="late", id=1, delay_ms=30)
-        await victim.send('{"jsonrpc":"2.0","id":1,"method":"public/test"}')
-        self.assertEqual((await call(victim, "public/test", identifier=2))["id"], 2)
+        await self.fault("answer", how="late", id=1, delay_ms=200)
+        await self.fault("answer", how="late", id=2, delay_ms=1)
+        for identifier in (1, 2):
+            await victim.send('{"jsonrpc":"2.0","id":%d,"method":"public/test"}' % identifier)
+        self.assertEqual((await call(victim, "public/test", identifier=3))["id"], 3)
+        self.assertEqual(json.loads(await soon(victim.recv()))["id"], 2)
         self.assertEqual(json.loads(await soon(victim.recv()))["id"], 1)
 
     async def test_late_across(self):
         first = await self.connect()
         await self.fault("answer", how="late", id=1, delay_ms=1, across=True)
-        await first.send('{"jsonrpc":"2.0","id":1,"method":"public/test"}')
-        await call(first, "public/test", identifier=2)
+        await self.fault("answer", how="late", id=2, delay_ms=30)
+        for identifier in (1, 2):
+            await first.send('{"jsonrpc":"2.0","id":%d,"method":"public/test"}' % identifier)
+        self.assertEqual(json.loads(await soon(first.recv()))["id"], 2)  # and not 1 before it
         await first.close()
         second = await self.connect()
         self.assertEqual(json.loads(await soon(second.recv()))["id"], 1)

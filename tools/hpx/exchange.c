@@ -143,8 +143,8 @@ static uint64_t exchange_due_ns(const exchange *ex)
 {
     assert(ex->rate > 0);
     const uint64_t seconds = ex->scheduled / ex->rate;
-    const uint64_t rest = ex->scheduled % ex->rate;
-    return ex->start_ns + seconds * HPX_NS_PER_S + rest * HPX_NS_PER_S / ex->rate;
+    const uint64_t remainder = ex->scheduled % ex->rate;
+    return ex->start_ns + seconds * HPX_NS_PER_S + remainder * HPX_NS_PER_S / ex->rate;
 }
 
 /* Publish what is due. Returns the time until the next one: 0 if the batch was full. */
@@ -210,6 +210,10 @@ void exchange_turn(exchange *ex, uint64_t wait_ns)
     if (ex->timed_count > 0 && limit_ns > EXCHANGE_TIMED_TURN_NS) {
         limit_ns = EXCHANGE_TIMED_TURN_NS;
     }
+    if (ex->rest != NULL) {
+        const uint64_t rest_ns = rest_turn(ex->rest, hpx_clock_now_ns());
+        limit_ns = rest_ns < limit_ns ? rest_ns : limit_ns;
+    }
     if (limit_ns < EXCHANGE_SPIN_NS) {
         hpx_shard_poll(ex->engine.shard);
     } else {
@@ -246,8 +250,19 @@ static hpx_status exchange_listen(exchange *ex, const exchange_config *config, h
     listen_config.user = ex;
     listen_config.message_bytes_max = EXCHANGE_REQUEST_BYTES_MAX;
     listen_config.send_queue_bytes_max = EXCHANGE_QUEUE_BYTES;
-    const hpx_status status =
+    hpx_status status =
         polled_listen(&ex->engine, &listen_config, ex->address, sizeof(ex->address), error);
+    if (status == HPX_OK && config->rest != NULL) {
+        const rest_config rest_side = {
+            .listen = config->rest, .tls = tls, .market = &ex->market, .limit = config->rest_limit};
+        status = rest_open(
+            &ex->rest,
+            ex->engine.shard,
+            &rest_side,
+            ex->rest_address,
+            sizeof(ex->rest_address),
+            error);
+    }
     hpx_tls_context_release(tls); /* the listener holds its own reference */
     return status;
 }
@@ -323,6 +338,7 @@ void exchange_free(exchange *ex)
     }
     polled_close(&ex->engine, EXCHANGE_CLOSE_NS);
     assert(ex->sessions == NULL); /* every connection got its Closed event */
+    rest_free(ex->rest);
     exchange_of_thread = NULL;
     exchange_forget_late(ex);
     observed_close(&ex->observed);
@@ -332,6 +348,11 @@ void exchange_free(exchange *ex)
 const char *exchange_address(const exchange *ex)
 {
     return ex->address;
+}
+
+const char *exchange_rest_address(const exchange *ex)
+{
+    return ex->rest_address;
 }
 
 uint16_t exchange_port(const exchange *ex)
@@ -348,5 +369,7 @@ hpx_shard *exchange_shard(const exchange *ex)
 
 exchange_stats exchange_get_stats(const exchange *ex)
 {
-    return ex->stats;
+    exchange_stats stats = ex->stats;
+    stats.rest = ex->rest == NULL ? 0 : ex->rest->requests;
+    return stats;
 }

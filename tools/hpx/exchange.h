@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * exchange.h - the exchange simulator: a WebSocket server that speaks JSON-RPC and publishes a
- * simulated market.
+ * simulated market, and a REST side (rest.h).
  *
  * Threads   One thread makes, turns and frees an exchange; it is its shard's owner.
  * Memory    Per connection one session (about 700 bytes) and the engine's send queue, at most
@@ -34,6 +34,8 @@ typedef struct exchange_config {
     bool takes_faults;         /* the methods test/fault and test/state are there */
     const char *const *faults; /* on from the start; faults.h has their grammar */
     uint32_t fault_count;
+    const char *rest;          /* ADDR:PORT of the REST side; NULL: none */
+    uint64_t rest_limit;       /* its requests per second; 0: no limit */
 } exchange_config;
 
 typedef struct exchange_stats {
@@ -44,6 +46,7 @@ typedef struct exchange_stats {
     uint64_t late;        /* updates given up because this thread could not keep the rate */
     uint64_t requests;    /* JSON-RPC messages taken */
     uint64_t closed_slow; /* connections closed for being slow */
+    uint64_t rest;        /* requests to the REST side */
 } exchange_stats;
 
 /* Make it, attach the calling thread and listen. `config` is borrowed for the call. */
@@ -55,6 +58,9 @@ void exchange_free(exchange *ex);
 /* HOST:PORT that it listens on. Borrowed. */
 const char *exchange_address(const exchange *ex);
 uint16_t exchange_port(const exchange *ex);
+
+/* HOST:PORT of the REST side; "" without one. Borrowed. */
+const char *exchange_rest_address(const exchange *ex);
 
 /* For hpx_shard_wake(). */
 hpx_shard *exchange_shard(const exchange *ex);

@@ -12,6 +12,7 @@
 #include "exchange.h"
 #include "faults.h"
 #include "observed.h"
+#include "rest.h"
 #include "session.h"
 
 /* An answer that is kept back. */
@@ -28,6 +29,7 @@ struct exchange {
     polled engine;
     market market;
     session_shared shared;
+    rest *rest;            /* or NULL */
     session *sessions;     /* doubly linked, the newest first */
     uint64_t session_last; /* id */
     uint32_t timed_count;  /* what waits for the clock, at the last look; 0: turns may be long */
@@ -40,12 +42,14 @@ struct exchange {
     bool updates_are_faulty; /* duplicate_every or reorder_every is set */
     faults faults;
     observed observed;
-    exchange_late *late; /* in the order in which they were kept back */
+    exchange_late *late; /* by their times */
+    uint32_t late_count;
     uint64_t updates;    /* delivered while updates_are_faulty */
     uint32_t held_topic; /* of the update that is kept back... */
     size_t held_size;    /* ...0: none */
     char held[MARKET_UPDATE_BYTES];
     char address[EXCHANGE_ADDRESS_BYTES];
+    char rest_address[EXCHANGE_ADDRESS_BYTES];
     char update[MARKET_UPDATE_BYTES];
     char reply[SESSION_REPLY_BYTES];
 };

@@ -26,7 +26,9 @@ static const char exchange_help[] =
     "spot, JSON-RPC 2.0, and a simulated market. Prints 'listening on ADDR:PORT', then one line\n"
     "with the URL and the CA file. Ends on SIGINT or SIGTERM.\n\n"
     "  --listen ADDR:PORT  default 127.0.0.1:9443; port 0: any free one\n"
-    "  --plain             ws:// without TLS\n"
+    "  --rest ADDR:PORT    also serve REST there, over HTTP/1.1 and HTTP/2; port 0: any free one\n"
+    "  --rest-limit N      requests per second to it, over: 429 (default: no limit)\n"
+    "  --plain             ws:// and http:// without TLS\n"
     "  --dir DIR           where ca.pem, server.pem and server.key are kept, and reused for six\n"
     "                      days; default: a fresh directory, removed at the end\n"
     "  --symbols A,B       default " MARKET_SYMBOLS_DEFAULT "\n"
@@ -67,7 +69,11 @@ static const char exchange_help[] =
     "{\"sessions\":true} each connection's topics; with {\"id\":X} or {\"label\":X} how often "
     "that\n"
     "came. A connection that calls test/... is a controller: no fault touches it, and it is not\n"
-    "counted.\n";
+    "counted.\n\n"
+    "REST: GET /v1/time, /v1/symbols, /v1/book/SYMBOL[?depth=N]; POST and GET /v1/orders, GET and\n"
+    "DELETE /v1/orders/ID with 'Authorization: Bearer secret' and {symbol, side, amount, price,\n"
+    "client_order_id}; POST /v1/echo; /v1/slow?ms=N, /v1/pieces?count=N&bytes=N&ms=N,\n"
+    "/v1/large?bytes=N, /v1/status/429, and /v1/fault/KIND, which lists the kinds when unknown.\n";
 
 typedef struct exchange_options {
     exchange_config config;
@@ -85,29 +91,41 @@ static void exchange_print_stats(const exchange *ex)
     fprintf(
         stderr,
         "hpx exchange: %llu connected, %llu updates, %llu sent, %llu skipped, %llu late, "
-        "%llu requests, %llu closed as slow\n",
+        "%llu requests, %llu closed as slow, %llu of REST\n",
         (unsigned long long)stats.sessions,
         (unsigned long long)stats.published,
         (unsigned long long)stats.queued,
         (unsigned long long)stats.skipped,
         (unsigned long long)stats.late,
         (unsigned long long)stats.requests,
-        (unsigned long long)stats.closed_slow);
+        (unsigned long long)stats.closed_slow,
+        (unsigned long long)stats.rest);
 }
 
 /* The certificate names localhost, so a loopback address is shown as that. */
+static void
+exchange_print_url(const exchange_options *options, const char *scheme, const char *address)
+{
+    const bool is_local = strncmp(address, "127.0.0.1:", 10) == 0 && !options->is_plain;
+    printf(
+        "hpx exchange: %s%s://%s%s%s",
+        scheme,
+        options->is_plain ? "" : "s",
+        is_local ? "localhost" : address,
+        is_local ? strrchr(address, ':') : "",
+        strcmp(scheme, "ws") == 0 ? "/ws" : "/v1/time");
+    if (!options->is_plain) {
+        printf("  --cacert %s", options->files.ca_file);
+    }
+    printf("\n");
+}
+
 static void exchange_print_address(const exchange_options *options, const exchange *ex)
 {
-    const char *address = exchange_address(ex);
-    const char *port = strrchr(address, ':');
-    const bool is_local = strncmp(address, "127.0.0.1:", 10) == 0;
-    printf("listening on %s\n", address);
-    if (options->is_plain) {
-        printf("hpx exchange: ws://%s/ws\n", address);
-    } else if (is_local) {
-        printf("hpx exchange: wss://localhost%s/ws  --cacert %s\n", port, options->files.ca_file);
-    } else {
-        printf("hpx exchange: wss://%s/ws  --cacert %s\n", address, options->files.ca_file);
+    printf("listening on %s\n", exchange_address(ex));
+    exchange_print_url(options, "ws", exchange_address(ex));
+    if (exchange_rest_address(ex)[0] != '\0') {
+        exchange_print_url(options, "http", exchange_rest_address(ex));
     }
     cli_flush();
 }
@@ -161,6 +179,8 @@ static int exchange_run(exchange_options *options)
 
 enum {
     EXCHANGE_LISTEN = 256,
+    EXCHANGE_REST,
+    EXCHANGE_REST_LIMIT,
     EXCHANGE_PLAIN,
     EXCHANGE_DIR,
     EXCHANGE_SYMBOLS,
@@ -176,6 +196,8 @@ enum {
 
 static const struct option exchange_longs[] = {
     {"listen", required_argument, NULL, EXCHANGE_LISTEN},
+    {"rest", required_argument, NULL, EXCHANGE_REST},
+    {"rest-limit", required_argument, NULL, EXCHANGE_REST_LIMIT},
     {"plain", no_argument, NULL, EXCHANGE_PLAIN},
     {"dir", required_argument, NULL, EXCHANGE_DIR},
     {"symbols", required_argument, NULL, EXCHANGE_SYMBOLS},
@@ -228,6 +250,12 @@ static bool exchange_take(exchange_options *options, int option)
     case EXCHANGE_LISTEN:
         options->config.listen = optarg;
         return true;
+    case EXCHANGE_REST:
+        options->config.rest = optarg;
+        return true;
+    case EXCHANGE_REST_LIMIT:
+        return cli_number(
+            "exchange", "rest-limit", optarg, 1, EXCHANGE_RATE_MAX, &options->config.rest_limit);
     case EXCHANGE_PLAIN:
         options->is_plain = true;
         return true;

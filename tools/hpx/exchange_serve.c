@@ -27,13 +27,14 @@ void exchange_send_reply(exchange *ex, session *s, const char *data, size_t size
     }
 }
 
-/* Keeps the reply back; sends it at once if there is no memory, or if too many are kept. */
+/* Keeps the reply back, in the order of their times; loses it if too many are kept already. */
 static void
 exchange_send_late(exchange *ex, const session *s, const text *reply, const fault_answer *fault)
 {
-    exchange_late *late = malloc(sizeof(*late) + reply->size);
-    if (late == NULL || reply->size == 0) {
-        free(late);
+    exchange_late *late = reply->size == 0 || ex->late_count == EXCHANGE_LATE_MAX
+                              ? NULL
+                              : malloc(sizeof(*late) + reply->size);
+    if (late == NULL) {
         return;
     }
     *late = (exchange_late){
@@ -44,15 +45,12 @@ exchange_send_late(exchange *ex, const session *s, const text *reply, const faul
     };
     memcpy(late->data, reply->data, reply->size);
     exchange_late **at = &ex->late;
-    uint32_t count = 0;
-    for (; *at != NULL; at = &(*at)->next) {
-        count++;
+    while (*at != NULL && (*at)->due_ns <= late->due_ns) {
+        at = &(*at)->next;
     }
-    if (count == EXCHANGE_LATE_MAX) {
-        free(late); /* a fault that a test has left on: the answer is lost */
-        return;
-    }
+    late->next = *at;
     *at = late;
+    ex->late_count++;
     ex->timed_count++;
 }
 
@@ -222,6 +220,7 @@ static uint32_t exchange_send_due(exchange *ex, uint64_t now_ns)
         }
         *at = late->next;
         free(late);
+        ex->late_count--;
     }
     return waiting;
 }
