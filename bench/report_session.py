@@ -67,7 +67,7 @@ def requests(runs):
 
 
 def floods(runs):
-    lines = ["| 64 requests under way | CPU ns per request | requests/s of one core | allocations |",
+    lines = ["| 64 requests under way | CPU ns per request | requests/s of a core | allocations |",
              "|---|---:|---:|---:|"]
     for name, label in FLOODS:
         cost = values(runs, name, "cpu_ns_per_request")
