@@ -209,6 +209,37 @@ static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing
     client_bed_close(&r);
 }
 
+/* Asked for, and the shard stops before it has looked: the connection is made and has its end, or
+ * the client's memory would wait for it for ever. */
+static void test_client_when_the_shard_stops_before_it_looked_then_closed_is_told(void **state)
+{
+    (void)state;
+    client_bed r;
+    client_bed_open(&r);
+    hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
+    config.allocator = fa_allocator(&r.memory);
+    config.shard_mode = HPX_SHARDS_POLLED;
+    hpx_engine *engine;
+    hpx_port *port;
+    hpx_error error;
+    assert_int_equal(hpx_engine_new(&engine, &config, NULL), HPX_OK);
+    assert_int_equal(hpx_engine_start(engine, NULL), HPX_OK);
+    hpx_shard *shard = hpx_engine_shard(engine, 0);
+    assert_int_equal(hpx_shard_attach(shard, &error), HPX_OK);
+    assert_int_equal(hpx_port_open(&port, engine, NULL, NULL), HPX_OK);
+    r.config.port = port;
+    assert_int_equal(hpx_ws_client_connect(&r.client, &r.ws, &r.config, &error), HPX_OK);
+    assert_int_equal(hpx_shard_detach_wait(shard, LONG), HPX_OK);
+    assert_int_equal(hpx_ws_client_get_state(r.client), HPX_CONN_CLOSED);
+    assert_int_equal(hpx_ws_client_ready_wait(r.client, 0, &error), HPX_E_ABORTED);
+    assert_int_equal(error.status, HPX_E_ABORTED);
+    hpx_ws_client_free(r.client);
+    r.client = NULL;
+    hpx_port_close(port);
+    hpx_engine_free(engine);
+    client_bed_close(&r);
+}
+
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
 static client_bed *memory_rig;
@@ -262,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_client_when_closed_in_any_state_then_it_is_closed),
         cmocka_unit_test(test_client_when_freed_with_all_unread_then_nothing_is_left),
         cmocka_unit_test(test_client_when_freed_at_once_then_commands_under_way_leave_nothing),
+        cmocka_unit_test(test_client_when_the_shard_stops_before_it_looked_then_closed_is_told),
         cmocka_unit_test(test_client_when_any_allocation_fails_then_it_is_told_and_nothing_leaks),
     };
     return cmocka_run_group_tests_name("engine/client_close", tests, NULL, NULL);
