@@ -517,6 +517,71 @@ static void test_redirect_when_off_or_too_many_then_not_followed(void **state)
     client_bed_close(&bed);
 }
 
+static void test_redirect_when_location_is_relative_then_resolved(void **state)
+{
+    (void)state;
+    http_answer *answer = NULL;
+    static const struct {
+        const char *location;
+        const char *target;
+    } rows[] = {
+        {"x", "/a/b/x"},
+        {"./x", "/a/b/x"},
+        {"../x", "/a/x"},
+        {"../../../x", "/x"},
+        {"x/./y/../z", "/a/b/x/z"},
+        {"..", "/a/"},
+        {".", "/a/b/"},
+        {"?q", "/a/b/c?q"},
+        {"/y?z/../w", "/y?z/../w"},
+        {"/y#fragment", "/y"},
+    };
+    client_bed_prepare(&bed);
+    bed.config.redirects_max = 1;
+    client_bed_open(&bed);
+    int fd = -1;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char response[256];
+        char expected[64];
+        answer = client_bed_get(&bed, "/a/b/c?d");
+        fd = fd < 0 ? client_bed_accept(&bed) : fd;
+        (void)client_bed_read(&bed, fd, "\r\n\r\n", bed.text);
+        snprintf(
+            response,
+            sizeof(response),
+            "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+            rows[i].location);
+        client_bed_write(&bed, fd, response);
+        (void)client_bed_read(&bed, fd, "\r\n\r\n", bed.text);
+        const int bytes = snprintf(expected, sizeof(expected), "GET %s HTTP/1.1\r", rows[i].target);
+        bed.text[bytes] = '\0';
+        assert_string_equal(bed.text, expected);
+        client_bed_write(&bed, fd, OK_2);
+        client_bed_until_end(&bed, answer);
+        client_bed_expect_done(answer, 200, "ok");
+    }
+    static const char *const bad[] = {"http://", "ftp://a/", "http://u:p@a/", "/a b", "\x7F"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        char response[256];
+        answer = client_bed_get(&bed, "/");
+        (void)client_bed_read(&bed, fd, "\r\n\r\n", bed.text);
+        snprintf(
+            response,
+            sizeof(response),
+            "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+            bad[i]);
+        client_bed_write(&bed, fd, response);
+        client_bed_until_end(&bed, answer);
+        assert_int_equal(answer->outcome, HPX_HTTP_FAILED);
+        close(fd); /* whoever fails in the head gives the connection up */
+        fd = -1;
+        answer = client_bed_get(&bed, "/");
+        fd = client_bed_serve(&bed, answer, OK_2);
+    }
+    close(fd);
+    client_bed_close(&bed);
+}
+
 /* ---- Pool -------------------------------------------------------------------------------------
  */
 
@@ -679,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_pause_when_body_comes_then_held_back_until_resumed),
         cmocka_unit_test(test_redirect_when_followed_then_credentials_stay_with_their_origin),
         cmocka_unit_test(test_redirect_when_off_or_too_many_then_not_followed),
+        cmocka_unit_test(test_redirect_when_location_is_relative_then_resolved),
         cmocka_unit_test(test_pool_when_origins_compete_then_exact_limit_and_no_loss),
         cmocka_unit_test(test_warm_up_when_asked_then_first_request_finds_a_connection),
         cmocka_unit_test(test_connect_when_refused_then_no_and_the_stage),

@@ -621,6 +621,59 @@ static void test_steady_state_when_requests_repeat_then_nothing_is_allocated(voi
     bed_end(&p);
 }
 
+/* Each allocation from the first request on fails in turn: an end, no leak, no crash. */
+static void test_memory_when_each_allocation_fails_then_an_end_and_no_leak(void **state)
+{
+    (void)state;
+    static peer p;
+    size_t first = 0;
+    size_t last = 1;
+    for (size_t fail_at = 0; fail_at < last - first; fail_at++) {
+        bed_begin();
+        first = bed.memory.count;
+        bed.memory.fail_at = first + fail_at;
+        http_answer *answer = &bed.answers[bed.answer_count++];
+        memset(answer, 0, sizeof(*answer));
+        hpx_http_request request = HPX_HTTP_REQUEST_INIT;
+        request.url = bed.base;
+        request.version = HPX_HTTP_2_PRIOR_KNOWLEDGE;
+        request.method = "POST";
+        request.body = hpx_span_of("order");
+        request.user = answer;
+        memset(&p, 0, sizeof(p));
+        p.fd = -1;
+        const hpx_status status = hpx_http_send(bed.client, &request, &answer->id, NULL);
+        for (int turn = 0; status == HPX_OK && turn < 4000 && answer->ends == 0; turn++) {
+            client_bed_turn(&bed, 1);
+            if (p.fd < 0) {
+                p.fd = accept(bed.listener, NULL, NULL);
+                if (p.fd >= 0) {
+                    put(&p, SETTINGS, 0, 0, NULL, 0);
+                }
+                continue;
+            }
+            const uint32_t before = p.counts[HEADERS];
+            const ssize_t got = recv(p.fd, p.in + p.size, sizeof(p.in) - p.size, MSG_DONTWAIT);
+            p.size += got > 0 ? (size_t)got : 0;
+            while (take_frame(&p)) {
+            }
+            if (p.counts[HEADERS] != before) {
+                answer_ok(&p, p.last_stream);
+            }
+        }
+        assert_true(status == HPX_E_NO_MEMORY || answer->ends == 1);
+        if (answer->ends == 1 && answer->outcome != HPX_HTTP_DONE) {
+            assert_string_equal(hpx_status_name(answer->error.status), "HPX_E_NO_MEMORY");
+        }
+        last = bed.memory.count > last ? bed.memory.count : last;
+        bed.memory.fail_at = SIZE_MAX;
+        if (p.fd >= 0) {
+            close(p.fd);
+        }
+        client_bed_close(&bed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_keep_alive_when_the_peer_is_silent_then_lost),
         cmocka_unit_test(test_idle_when_the_peer_closes_then_the_next_request_connects_anew),
         cmocka_unit_test(test_steady_state_when_requests_repeat_then_nothing_is_allocated),
+        cmocka_unit_test(test_memory_when_each_allocation_fails_then_an_end_and_no_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 
 #include <hpx/hpx.h>
 
+#include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
 #define PATIENCE_NS (60 * HPX_NS_PER_S)
@@ -535,6 +536,47 @@ static void test_port_when_a_body_is_pulled_then_resume_goes_on(void **state)
     }
 }
 
+/* Making a client, its links and slots: each allocation fails in turn. */
+static void test_port_when_there_is_no_memory_then_said_and_nothing_leaks(void **state)
+{
+    (void)state;
+    size_t first = 0;
+    size_t last = 1;
+    for (size_t fail_at = 0; fail_at < last - first; fail_at++) {
+        failing_allocator fa = FAILING_ALLOCATOR_NEVER;
+        hpx_engine *engine = NULL;
+        hpx_port *port = NULL;
+        hpx_http_client *client = NULL;
+        hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
+        config.wait_mode = HPX_WAIT_SLEEP;
+        config.allocator = fa_allocator(&fa);
+        assert_int_equal(hpx_engine_new(&engine, &config, NULL), HPX_OK);
+        assert_int_equal(hpx_engine_start(engine, NULL), HPX_OK);
+        assert_int_equal(hpx_port_open(&port, engine, NULL, NULL), HPX_OK);
+        first = fa.count;
+        fa.fail_at = first + fail_at;
+        hpx_http_request request = HPX_HTTP_REQUEST_INIT;
+        request.url = "http://127.0.0.1:1/"; /* refused */
+        hpx_status status = hpx_http_client_open(port, NULL, &client, NULL);
+        if (status == HPX_OK) {
+            status = hpx_http_send(client, &request, NULL, NULL);
+        }
+        if (status == HPX_OK) {
+            hpx_http_event event;
+            assert_int_equal(hpx_http_wait(client, &event, PATIENCE_NS), 1);
+            assert_int_equal(event.outcome, HPX_HTTP_FAILED);
+            assert_true(event.error->status == HPX_E_NO_MEMORY || event.error->status == -111);
+        } else {
+            assert_int_equal(status, HPX_E_NO_MEMORY);
+        }
+        last = fa.count > last ? fa.count : last;
+        hpx_port_close(port);
+        assert_int_equal(hpx_engine_stop_wait(engine, 5 * HPX_NS_PER_S), HPX_OK);
+        hpx_engine_free(engine);
+        assert_int_equal(fa.live, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_port_when_closed_with_requests_open_then_all_is_given_back),
         cmocka_unit_test(test_port_when_polled_by_descriptor_then_no_event_is_missed),
         cmocka_unit_test(test_port_when_a_body_is_pulled_then_resume_goes_on),
+        cmocka_unit_test(test_port_when_there_is_no_memory_then_said_and_nothing_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -391,8 +391,10 @@ static bool life_open(life *l, hpx_allocator allocator, bool expect_success)
 static hpx_ws_config life_config(life *l)
 {
     hpx_ws_config config = session_bed_config(&l->bed, &l->protocol);
-    config.request_timeout_ns = 20 * MS; /* what the venue could not say */
-    config.upgrade_timeout_ns = 20 * MS;
+    if (!l->expect_success) { /* for what the venue could not say */
+        config.request_timeout_ns = 20 * MS;
+        config.upgrade_timeout_ns = 20 * MS;
+    }
     return config;
 }
 

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -367,6 +368,49 @@ class Failures(unittest.TestCase):
             url = "http://127.0.0.1:%d/" % silent.getsockname()[1]
             _, stderr = hpx("get", url, "--timeout", "0.3", code=3)
             self.assertIn("processed: unknown", stderr)
+
+
+class Truncation(unittest.TestCase):
+    """A body that lasts until the close, over TLS: only close_notify says that it is whole."""
+
+    def serve(self, says_goodbye):
+        files = Files()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.path("cert.pem"), files.path("key.pem"))
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+
+            def answer():
+                with listener.accept()[0] as raw:
+                    connection = context.wrap_socket(raw, server_side=True)
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nthe first half")
+                    if says_goodbye:
+                        try:
+                            connection.unwrap()
+                        except OSError:
+                            pass  # the client need not answer
+                    connection.close()
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            done = subprocess.run(
+                [TOOL, "get", "https://localhost:%d/" % listener.getsockname()[1], "--cacert",
+                 files.path("cert.pem")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                timeout=DEADLINE)
+            thread.join()
+        files.remove()
+        self.assertEqual(done.stdout, b"the first half")
+        return done.returncode, done.stderr.decode()
+
+    def test_body_when_close_notify_came_then_whole(self):
+        self.assertEqual(self.serve(True), (0, ""))
+
+    def test_body_when_no_close_notify_then_failed(self):
+        code, stderr = self.serve(False)
+        self.assertEqual(code, 1)
+        self.assertRegex(stderr, "^hpx: body: .*processed: yes")
 
 
 if __name__ == "__main__":
