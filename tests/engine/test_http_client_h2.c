@@ -33,6 +33,9 @@ enum {
 #define PREFACE_BYTES 24u
 #define FRAME_HEAD    9u
 
+#define CANCELS 10000u
+#define BATCH   20u
+
 static client_bed bed;
 
 /* The server's end of one connection. */
@@ -489,26 +492,35 @@ static void test_late_frames_when_cancelled_then_ignored_and_the_window_stays_wh
     until(&p, HEADERS, 1);
     answer_ok(&p, 1);
     client_bed_until_end(&bed, &bed.answers[0]);
-    uint32_t stream = 1;
-    for (uint32_t i = 0; i < 1500; i++) { /* 24 MB: many windows' worth */
+    for (uint32_t i = 0; i < CANCELS; i += BATCH) { /* 10,000 streams, far more than a window */
         bed.answer_count = 1;
-        http_answer *answer = ask("GET", NULL);
-        until(&p, HEADERS, i + 2);
-        stream = p.last_stream;
-        put(&p, HEADERS, END_HEADERS, stream, OK_HEAD, 1);
-        put(&p, DATA, 0, stream, block, i % 3 == 0 ? 100 : sizeof(block));
-        if (i % 2 == 0) {
+        http_answer *answers[BATCH];
+        for (uint32_t k = 0; k < BATCH; k++) {
+            answers[k] = ask("GET", NULL);
+        }
+        until(&p, HEADERS, i + 1 + BATCH);
+        for (uint32_t k = 0; k < BATCH; k++) {
+            const uint32_t stream = p.last_stream - 2 * k;
+            put(&p, HEADERS, END_HEADERS, stream, OK_HEAD, 1);
+            put(&p, DATA, 0, stream, block, k % 3 == 0 ? 100 : sizeof(block) / 4);
+        }
+        if (i % (2 * BATCH) == 0) {
             client_bed_turn(&bed, 2);
         }
-        assert_int_equal(hpx_http_cancel(bed.client, answer->id), HPX_OK);
-        client_bed_until_end(&bed, answer);
-        assert_int_equal(answer->outcome, HPX_HTTP_CANCELLED);
-        put(&p, DATA, 0, stream, block, 1000); /* it had not heard yet */
+        for (uint32_t k = 0; k < BATCH; k++) {
+            assert_int_equal(hpx_http_cancel(bed.client, answers[k]->id), HPX_OK);
+        }
+        for (uint32_t k = 0; k < BATCH; k++) {
+            client_bed_until_end(&bed, answers[k]);
+            assert_int_equal(answers[k]->outcome, HPX_HTTP_CANCELLED);
+            put(&p, DATA, 0, p.last_stream - 2 * k, block, 1000); /* it had not heard yet */
+        }
         read_frames(&p);
     }
-    assert_int_equal(p.counts[RST_STREAM], 1500);
+    until(&p, RST_STREAM, CANCELS);
+    assert_int_equal(p.counts[RST_STREAM], CANCELS);
     http_answer *last = ask("GET", NULL);
-    until(&p, HEADERS, 1502);
+    until(&p, HEADERS, CANCELS + 2);
     answer_ok(&p, p.last_stream);
     client_bed_until_end(&bed, last);
     expect_done(last);
