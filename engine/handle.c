@@ -478,11 +478,7 @@ int hpx_stream_wait(hpx_stream *stream, hpx_event *event, uint64_t timeout_ns)
 
 int hpx_stream_fd(hpx_stream *stream)
 {
-    if (!stream->port->fd_mode) {
-        stream->port->fd_mode = true;
-        hpxi_doorbell_write(&stream->port->core->doorbell); /* readable until drained once */
-    }
-    return stream->port->core->doorbell.fd;
+    return hpx_port_fd(stream->port);
 }
 
 void hpx_stream_release(hpx_stream *stream)

@@ -185,6 +185,9 @@ void hpxi_server_close(hpxi_server_conn *conn);
 /* Wait for this long, HPX_NEVER for ever; then on_deadline decides by the state. */
 void hpxi_server_set_deadline(hpxi_server_conn *conn, uint64_t timeout_ns);
 
+/* The deadline while calls are open. */
+void hpxi_server_watch(hpxi_server_conn *conn);
+
 /* ---- http_server_h1.c, http_server_h2.c ------------------------------------------------------ */
 
 void hpxi_server_h1_open(hpxi_server_conn *conn);

@@ -18,23 +18,24 @@ const char *hpxi_server_date(hpx_http_server *server)
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char *const months[] = {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    if (now.tv_sec != server->date_s) {
+    const time_t now = hpxi_clock_utc_s();
+    if (now != server->date_s) {
         struct tm utc;
-        (void)gmtime_r(&now.tv_sec, &utc);
-        server->date_s = now.tv_sec;
-        (void)snprintf(/* RFC 9110 5.6.7; strftime() would follow the locale */
-                       server->date,
-                       sizeof(server->date),
-                       "%s, %02u %s %04u %02u:%02u:%02u GMT",
-                       days[utc.tm_wday % 7],
-                       (unsigned)utc.tm_mday % 100,
-                       months[utc.tm_mon % 12],
-                       (unsigned)(utc.tm_year + 1900) % 10000,
-                       (unsigned)utc.tm_hour % 100,
-                       (unsigned)utc.tm_min % 100,
-                       (unsigned)utc.tm_sec % 100);
+        (void)gmtime_r(&now, &utc);
+        server->date_s = now;
+        /* RFC 9110 5.6.7. strftime() would follow the locale; the remainders tell the compiler how
+         * long it can get. */
+        (void)snprintf(
+            server->date,
+            sizeof(server->date),
+            "%s, %02u %s %04u %02u:%02u:%02u GMT",
+            days[utc.tm_wday % 7],
+            (unsigned)utc.tm_mday % 100,
+            months[utc.tm_mon % 12],
+            (unsigned)(utc.tm_year + 1900) % 10000,
+            (unsigned)utc.tm_hour % 100,
+            (unsigned)utc.tm_min % 100,
+            (unsigned)utc.tm_sec % 100);
     }
     return server->date;
 }
@@ -135,7 +136,7 @@ void hpxi_call_announce(hpx_http_call *call)
     const hpx_span target = info->target;
     const uint8_t *mark = target.size == 0 ? NULL : memchr(target.data, '?', target.size);
     const size_t path = mark == NULL ? target.size : (size_t)(mark - target.data);
-    info->path = (hpx_span){.data = target.data, .size = path};
+    info->path = path == 0 ? hpx_span_of("/") : (hpx_span){.data = target.data, .size = path};
     info->query =
         mark == NULL ? (hpx_span){0} : (hpx_span){.data = mark + 1, .size = target.size - path - 1};
     info->body = hpxi_buf_span(&call->body);

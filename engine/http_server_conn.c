@@ -370,6 +370,32 @@ static const hpxi_sock_ops conn_sock_ops = {
 
 /* ---- Deadlines ------------------------------------------------------------------------------- */
 
+void hpxi_server_watch(hpxi_server_conn *conn)
+{
+    const hpx_http_server_config *config = &conn->server->config;
+    const bool receives = conn->state == HPXI_SERVER_HTTP2;
+    hpxi_server_set_deadline(
+        conn,
+        receives && config->request_timeout_ns < config->stall_timeout_ns
+            ? config->request_timeout_ns
+            : config->stall_timeout_ns);
+}
+
+/* HTTP/2: requests that are not complete in time. (HTTP/1.1 has one, with a deadline of its own.)
+ */
+static void conn_check_requests(hpxi_server_conn *conn)
+{
+    const uint64_t timeout_ns = conn->server->config.request_timeout_ns;
+    const uint64_t now_ns = conn->shard->owner.now_ns;
+    for (hpx_http_call *call = conn->calls; call != NULL; call = call->next) {
+        if (call->phase == HPXI_CALL_RECEIVING && now_ns - call->began_ns >= timeout_ns) {
+            conn->server->stats.refused += !call->refused;
+            hpxi_server_h2_abort(call);
+            hpxi_call_done(call, NULL); /* the app does not know of it */
+        }
+    }
+}
+
 /* While calls are open: has the peer taken anything since the last look, if it was to? */
 static void conn_check_stall(hpxi_server_conn *conn)
 {
@@ -378,7 +404,7 @@ static void conn_check_stall(hpxi_server_conn *conn)
             conn, HPX_E_HTTP_IDLE, "the peer took nothing of the answer within stall_timeout_ns");
         return;
     }
-    hpxi_server_set_deadline(conn, conn->server->config.stall_timeout_ns);
+    hpxi_server_watch(conn);
 }
 
 static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns)
@@ -404,6 +430,7 @@ static void conn_on_deadline(hpxi_timer *timer, uint64_t now_ns)
         return;
     case HPXI_SERVER_HTTP2:
         if (conn->calls != NULL) {
+            conn_check_requests(conn);
             conn_check_stall(conn);
         } else {
             hpxi_h2_drain(conn->h2, conn->shard->owner.now_ns);

@@ -83,9 +83,7 @@ static bool h1_on_head(hpxi_server_conn *conn, const hpxi_h1_head *head)
             path++;
         }
         call->info.authority = (hpx_span){.data = host, .size = (size_t)(path - host)};
-        call->info.target = path < end && *path == '/'
-                                ? (hpx_span){.data = path, .size = (size_t)(end - path)}
-                                : hpx_span_of("/");
+        call->info.target = (hpx_span){.data = path, .size = (size_t)(end - path)};
     }
     if (head->framing == HPXI_H1_LENGTH && head->body_bytes > config->body_bytes_max) {
         hpxi_server_h1_refuse(conn, 413, "the body is too large");
@@ -122,7 +120,7 @@ static bool h1_on_event(hpxi_server_conn *conn, const hpxi_h1_event *event)
     case HPXI_H1_EVENT_DATA:
         return h1_on_data(conn, event->data);
     case HPXI_H1_EVENT_END:
-        hpxi_server_set_deadline(conn, conn->server->config.stall_timeout_ns);
+        hpxi_server_watch(conn);
         hpxi_call_announce(h1_receiving(conn));
         return true;
     case HPXI_H1_EVENT_INTERIM:

@@ -86,8 +86,13 @@ static void h2_on_request(hpxi_server_conn *conn, const hpxi_h2_event *event)
     }
     call->stream = event->stream;
     (void)hpxi_h2_set_user(conn->h2, event->stream, call);
+    const hpx_http_header *expect =
+        hpxi_h1_field_find(call->info.headers, call->info.header_count, "expect");
+    if (expect != NULL && hpxi_h1_span_has(expect->value, "100-continue")) {
+        (void)hpxi_h2_inform(conn->h2, event->stream, 100, NULL, 0, NULL); /* else it waits */
+    }
     if (first) {
-        hpxi_server_set_deadline(conn, conn->server->config.stall_timeout_ns);
+        hpxi_server_watch(conn);
     }
 }
 
@@ -297,7 +302,11 @@ hpx_status hpxi_server_h2_head(
     }
     const bool empty = call->no_body || call->body_bytes == 0;
     const hpxi_h2_body body = {.pull = empty ? NULL : h2_pull, .pull_ctx = empty ? NULL : call};
-    return hpxi_h2_respond(conn->h2, call->stream, status, fields, count, &body, error);
+    const hpx_status result =
+        hpxi_h2_respond(conn->h2, call->stream, status, fields, count, &body, error);
+    /* Anything but these: the stream or the session has ended, and CLOSED is on its way. */
+    return result == HPX_OK || result == HPX_E_INVALID || result == HPX_E_NO_MEMORY ? result
+                                                                                    : HPX_E_STATE;
 }
 
 void hpxi_server_h2_abort(hpx_http_call *call)

@@ -350,6 +350,15 @@ static bool port_is_empty_sc(hpx_port *port)
     return hpxi_http_port_may_sleep(port);
 }
 
+int hpx_port_fd(hpx_port *port)
+{
+    if (!port->fd_mode) {
+        port->fd_mode = true;
+        hpxi_doorbell_write(&port->core->doorbell); /* readable until drained once */
+    }
+    return port->core->doorbell.fd;
+}
+
 void hpxi_port_arm(hpx_port *port)
 {
     hpxi_doorbell *bell = &port->core->doorbell;
@@ -378,6 +387,9 @@ int hpxi_port_wait(
     for (;;) {
         const uint64_t passed_ns = hpx_clock_now_ns() - start_ns;
         if (passed_ns >= timeout_ns) {
+            if (port->fd_mode) { /* the wait disarmed the descriptor */
+                hpxi_port_arm(port);
+            }
             return HPX_E_TIMEOUT;
         }
         hpxi_doorbell_prepare(bell);
@@ -394,4 +406,20 @@ int hpxi_port_wait(
             return got;
         }
     }
+}
+
+static int port_wait_take(void *object, void *out)
+{
+    (void)out;
+    return port_is_empty_sc(object) ? 0 : 1;
+}
+
+static bool port_wait_is_empty(void *object)
+{
+    return port_is_empty_sc(object);
+}
+
+int hpx_port_wait(hpx_port *port, uint64_t timeout_ns)
+{
+    return hpxi_port_wait(port, port_wait_take, port_wait_is_empty, port, NULL, timeout_ns);
 }

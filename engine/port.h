@@ -67,6 +67,7 @@ typedef struct hpxi_command_request {
     uint32_t raw_kind;   /* hpx_id_kind */
     uint32_t raw_bytes;
     uint8_t raw_text[HPX_REQUEST_ID_BYTES];
+    uint64_t cancelled; /* 1: given up while it stood in the ring; written by the shard */
 } hpxi_command_request;
 
 typedef struct hpxi_command_block {

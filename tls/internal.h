@@ -146,6 +146,8 @@ void hpxi_tls_copy_text(char *to, size_t to_bytes, const char *from, size_t from
 
 /* Between on and off, wolfSSL works on a session of this thread. */
 void hpxi_tls_memory_drive(bool on);
+/* What this block of wolfSSL's really takes. */
+size_t hpxi_tls_memory_usable_bytes(void *block);
 void *hpxi_tls_alloc_zero(size_t size);
 void hpxi_tls_dealloc(void *block);
 

@@ -232,8 +232,7 @@ hpx_status hpxi_tls_resume_offer(hpxi_tls *tls, const hpxi_tls_session_config *c
     }
     HPX_ASSERT(config->insecure_no_verify == (found.proof == NULL));
     tls->offered_proof = found.proof;
-    /* wolfSSL refuses one that its own clock finds too old, after it took it over half: then this
-     * connection fails, and as that evicts, the next one does not. */
+    /* wolfSSL refuses one that its own clock finds too old: the handshake will be a full one. */
     tls->is_offered = wolfSSL_set_session(tls->wolf, found.session) == WOLFSSL_SUCCESS;
     wolfSSL_SESSION_free(found.session);
     return HPX_OK;

@@ -61,6 +61,7 @@ static int session_on_receive(WOLFSSL *wolf, char *to, int size, void *user)
     memcpy(to, tls->input, bytes);
     tls->input += bytes;
     tls->input_bytes -= bytes;
+    tls->copied_in += bytes;
     return (int)bytes;
 }
 
@@ -74,6 +75,7 @@ static int session_on_send(WOLFSSL *wolf, char *from, int size, void *user)
         tls->out_of_memory = true;
         return WOLFSSL_CBIO_ERR_GENERAL;
     }
+    tls->copied_out += (uint64_t)size;
     return size;
 }
 

@@ -197,7 +197,22 @@ typedef struct hpx_port_config {
 HPX_API HPX_NODISCARD hpx_status
 hpx_port_open(hpx_port **out, hpx_engine *engine, const hpx_port_config *config, hpx_error *error);
 
-/** Close the port; handles and streams still open on it are released. NULL is a no-op.
+/**
+ * A descriptor that polls readable when anything on the port can be taken (events of streams,
+ * updates of subscriptions, replies of handles), for the app's own poll or epoll loop. After it
+ * polled readable, call the `next` functions of the objects you use until they return 0: that
+ * re-arms it. Do not read or close it.
+ *
+ * @thread   port   @returns >= 0 the descriptor
+ */
+HPX_API int hpx_port_fd(hpx_port *port);
+
+/** Wait until anything on the port can be taken, at most timeout_ns (UINT64_MAX: for ever).
+ *  @thread port @returns 1, HPX_E_TIMEOUT */
+HPX_API HPX_NODISCARD int hpx_port_wait(hpx_port *port, uint64_t timeout_ns);
+
+/** Close the port; handles, streams and subscriptions still open on it are released. NULL is a
+ * no-op.
  *  @thread port @blocks never */
 HPX_API void hpx_port_close(hpx_port *port);
 

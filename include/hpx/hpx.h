@@ -4,6 +4,7 @@
 #define HPX_HPX_H
 
 #include <hpx/base.h>
+#include <hpx/client.h>
 #include <hpx/engine.h>
 #include <hpx/http.h>
 #include <hpx/http_server.h>

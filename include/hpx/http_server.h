@@ -29,7 +29,7 @@ typedef struct hpx_http_call hpx_http_call;     /* one request, and the answer t
 typedef struct hpx_http_call_info {
     hpx_span method;                /* "GET"; a token, in the case that it was sent in */
     hpx_span target;                /* as sent; with an "http://host" in front, without it */
-    hpx_span path;                  /* the target up to its "?" */
+    hpx_span path;                  /* the target up to its "?"; "/" if that is empty */
     hpx_span query;                 /* what follows the "?"; empty without one */
     hpx_span authority;             /* host and port that the client asked for */
     const hpx_http_header *headers; /* in their order; HTTP/2: names in lower case */
@@ -118,7 +118,8 @@ typedef struct hpx_http_server_stats {
 HPX_API void hpx_http_server_get_stats(const hpx_http_server *server, hpx_http_server_stats *out);
 
 /** Stop accepting. Open calls go on; idle connections are closed, the others after their answer.
- *  NULL is a no-op. The engine's stop does the same by itself. @thread owner */
+ *  `server` is gone with this call. NULL is a no-op. The engine's stop does the same by itself: not
+ *  to be called after it. @thread owner */
 HPX_API void hpx_http_server_close(hpx_http_server *server);
 
 /* ---- Answers --------------------------------------------------------------------------------- */
@@ -134,7 +135,8 @@ HPX_API void hpx_http_server_close(hpx_http_server *server);
  * @param error    may be NULL; on failure names what is wrong
  * @thread   owner   @alloc never in steady state   @blocks never
  * @returns  HPX_OK; HPX_E_INVALID (nothing was sent: answer again), HPX_E_STATE (an answer has
- *           begun, or the call is over and CLOSED is on its way), HPX_E_NO_MEMORY (the call is lost)
+ *           begun, or the call is over and CLOSED is on its way), HPX_E_NO_MEMORY (the call is
+ *           lost)
  */
 HPX_API hpx_status hpx_http_call_answer(
     hpx_http_call *call, uint16_t status, const hpx_http_header *headers, uint32_t header_count,

@@ -97,7 +97,8 @@ typedef struct hpx_event {
 
 /**
  * Inline event handler, on the shard's thread. Any hpx_conn_* function may be called from it.
- * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned.
+ * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned. It is NULL in both events
+ * (DISCONNECTED, CLOSED) of a connection, made through a port, for which there was no memory.
  */
 typedef void (*hpx_event_fn)(hpx_conn *conn, const hpx_event *event, void *user);
 
@@ -279,13 +280,7 @@ HPX_API HPX_NODISCARD int hpx_stream_next(hpx_stream *stream, hpx_event *event);
 HPX_API HPX_NODISCARD int
 hpx_stream_wait(hpx_stream *stream, hpx_event *event, uint64_t timeout_ns);
 
-/**
- * A descriptor that polls readable when an event is there, for the app's own poll or epoll loop.
- * After it polled readable, call hpx_stream_next() until it returns 0: that re-arms it. It is
- * shared by all streams of the port; do not read or close it.
- *
- * @thread   port   @returns >= 0 the descriptor
- */
+/** hpx_port_fd() of the stream's port. @thread port @returns >= 0 the descriptor */
 HPX_API int hpx_stream_fd(hpx_stream *stream);
 
 /** Release the stream: events not yet taken are dropped. NULL is a no-op.

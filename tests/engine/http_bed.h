@@ -3,7 +3,8 @@
  * http_bed.h - our HTTP server on a shard that the test turns itself, and bare sockets as clients.
  *
  * The handler does what the path says: see http_bed.c. What came back is written down with our own
- * reader, one line for each response: "200 keep hello", then "FIN" or "RST" if the connection
+ * reader, one line for each response: "200 keep hello" ("last" if
+ * it is, "kept" if the server said keep-alive), then "FIN" or "RST" if the connection
  * ended.
  */
 #ifndef HPX_TESTS_HTTP_BED_H
@@ -28,10 +29,13 @@ typedef struct http_bed {
     uint32_t kept_count;
     uint64_t stream_left; /* "/big" */
     uint32_t writable;    /* WRITABLE events */
+    bool lenient;         /* memory may run out: answers need not succeed */
 } http_bed;
 
-/* `config` NULL: defaults, on a free port of 127.0.0.1. */
+/* `config` NULL: defaults, on a free port of 127.0.0.1. `allocator` NULL: the library's. */
 void bed_open(http_bed *bed, const hpx_http_server_config *config);
+void bed_open_with(
+    http_bed *bed, const hpx_http_server_config *config, const hpx_allocator *allocator);
 void bed_stop(http_bed *bed); /* every call must have been closed */
 
 void bed_turn(http_bed *bed);

@@ -5,6 +5,7 @@
  * Method: the venue of session_bed.h keeps the set that a server would keep, per connection, and
  * counts messages, topics, and what was (un)subscribed twice.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -556,6 +557,54 @@ static void test_heartbeat_when_of_the_protocol_then_rtt_and_timeout(void **stat
     rig_close(&r);
 }
 
+/* ---- The port's descriptor ------------------------------------------------------------------- */
+
+static bool is_readable(int fd)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    return poll(&poller, 1, 0) == 1;
+}
+
+static void test_port_fd_when_anything_can_be_taken_then_readable_until_taken(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    hpx_subscription *sub = rig_subscribe(&r, r.handle, "t");
+    assert_int_equal(rig_update(&r, sub).kind, HPX_UPDATE_LIVE);
+    const int fd = hpx_port_fd(r.bed.port);
+    hpx_event event;
+    hpx_update update;
+    hpx_reply reply;
+    while (hpx_stream_next(r.stream, &event) == 1) {
+    }
+    assert_int_equal(hpx_handle_next_reply(r.handle, &reply), 0);
+    assert_false(is_readable(fd));
+    assert_int_equal(hpx_port_wait(r.bed.port, MS), HPX_E_TIMEOUT);
+
+    venue_say(&r.bed.venue, "upd t x");
+    session_bed_run(&r.bed, 5 * MS);
+    assert_true(is_readable(fd));
+    assert_int_equal(hpx_port_wait(r.bed.port, 0), 1);
+    assert_int_equal(hpx_subscription_next(sub, &update), 1);
+    assert_int_equal(hpx_stream_next(r.stream, &event), 0);
+    assert_int_equal(hpx_subscription_next(sub, &update), 0);
+    assert_false(is_readable(fd));
+
+    assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
+    assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req y"), 0, NULL, NULL), HPX_OK);
+    session_bed_run(&r.bed, 5 * MS);
+    assert_true(is_readable(fd));
+    assert_int_equal(hpx_handle_next_reply(r.handle, &reply), 1);
+    assert_int_equal(hpx_subscription_next(sub, &update), 0); /* arms: another reply is there */
+    assert_true(is_readable(fd));
+    assert_int_equal(hpx_handle_next_reply(r.handle, &reply), 1);
+    assert_int_equal(hpx_handle_next_reply(r.handle, &reply), 0);
+    assert_false(is_readable(fd));
+    hpx_subscription_release(sub);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -576,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_auth_when_not_answered_then_timeout),
         cmocka_unit_test(test_server_when_asks_to_reconnect_or_pings_then_done),
         cmocka_unit_test(test_heartbeat_when_of_the_protocol_then_rtt_and_timeout),
+        cmocka_unit_test(test_port_fd_when_anything_can_be_taken_then_readable_until_taken),
     };
     return cmocka_run_group_tests_name("engine/session_topics", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@ The files are small, their names say what they hold, and the same call gives the
 that a fuzzer found (regressions) are kept beside them under other names and are not touched.
 """
 import pathlib
+import zlib
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 KEY = b"\x37\xfa\x21\x3d"
@@ -175,9 +176,34 @@ def h1_request():
             for suffix, flags in (("", 0), ("_tight", 1), ("_closed", 2))}
 
 
+def h1_content():
+    def coded(window, data):
+        c = zlib.compressobj(9, zlib.DEFLATED, window)
+        return c.compress(data) + c.flush()
+
+    text = b'{"price":"100.25","size":"3"},' * 20
+    bodies = {
+        "text": coded(15, text), "raw": coded(-15, text), "empty": coded(15, b""),
+        "stored": b"\x78\x01\x01\x05\x00\xfa\xffhello\x06\x2c\x02\x15",
+        "bomb": coded(15, bytes(100000)), "cut": coded(15, text)[:-3],
+        "trailing": coded(15, b"x") + b"y",
+        "dictionary": b"\x78\xbb\x00\x00\x00\x01",
+    }
+    members = {
+        "member": coded(31, text), "members": coded(31, b"a") + coded(31, b"") + coded(31, b"b"),
+        "bomb": coded(31, bytes(100000)), "bad_crc": coded(31, text)[:-8] + bytes(8),
+        "named": b"\x1f\x8b\x08\x08\x00\x00\x00\x00\x02\x03name\x00" + coded(31, b"x")[10:],
+    }
+    seeds = {"deflate_" + name: bytes([0, 4, 30]) + data for name, data in bodies.items()}
+    seeds.update({"gzip_" + name: bytes([1, 4, 30]) + data for name, data in members.items()})
+    seeds.update({"tight_" + name: bytes([3, 4, 30]) + data for name, data in members.items()})
+    return seeds
+
+
 if __name__ == "__main__":
     write("fuzz_ws_frame", ws_frame())
     write("fuzz_utf8", utf8())
     write("fuzz_mask", mask())
     write("fuzz_h1_response", h1_response())
     write("fuzz_h1_request", h1_request())
+    write("fuzz_h1_content", h1_content())

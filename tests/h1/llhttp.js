@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the streams that our reader accepts (a file of test_llhttp.c) with node's own parser, llhttp
-// in its strict form, and prints those that llhttp refuses. Exit status 1 if there is any, but for:
+// Reads the streams that our reader accepts (a file of test_llhttp.c) with node's own parser,
+// llhttp in its strict form, and prints those that llhttp refuses. Exit status 1 if there is any,
+// but for:
 // - methods that llhttp has not in its list (RFC 9110 9.1: any token is a method);
 // - a HTAB after the value of Content-Length or Transfer-Encoding (RFC 9112 5: white space).
 'use strict';
@@ -27,7 +28,8 @@ function refuses(kind, bytes, close) {
 function excused(why, kind, bytes, close) {
   if (why.startsWith('HPE_INVALID_METHOD')) return true;
   const plain = bytes.toString('latin1').replace(/\t+\r\n/g, '\r\n');
-  return plain.length !== bytes.length && refuses(kind, Buffer.from(plain, 'latin1'), close) === null;
+  const again = Buffer.from(plain, 'latin1');
+  return again.length !== bytes.length && refuses(kind, again, close) === null;
 }
 
 const data = fs.readFileSync(process.argv[2]);
@@ -45,5 +47,5 @@ for (let at = 0; at < data.length;) {
     console.log(`kind ${kind}: ${why}: ${JSON.stringify(bytes.toString('latin1'))}`);
   }
 }
-console.log(`llhttp ${process.versions.llhttp}: ${count} streams that we accept, it refuses ${bad}`);
+console.log(`llhttp ${process.versions.llhttp} refuses ${bad} of ${count} streams that we accept`);
 process.exit(bad === 0 && count > 0 ? 0 : 1);

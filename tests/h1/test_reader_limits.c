@@ -32,11 +32,14 @@ typedef struct flood {
     const char *again; /* then this, over and over */
 } flood;
 
-/* The byte at `at` of the endless stream. */
-static char flood_byte(const flood *f, size_t at)
+/* Bytes [at, at + size) of the endless stream. */
+static void flood_fill(const flood *f, size_t at, char *out, size_t size)
 {
     const size_t start = strlen(f->start);
-    return at < start ? f->start[at] : f->again[(at - start) % strlen(f->again)];
+    const size_t again = strlen(f->again);
+    for (size_t i = 0; i < size; i++, at++) {
+        out[i] = at < start ? f->start[at] : f->again[(at - start) % again];
+    }
 }
 
 /* Reads until refused, or all of FLOOD_BYTES; then goes on, as a careless caller might. */
@@ -52,9 +55,7 @@ static flood_result flood_run(const flood *f, size_t piece)
     assert_non_null(buffer);
     size_t careless = 0;
     for (size_t at = 0; at < FLOOD_BYTES && careless < CARELESS_MAX; at += piece) {
-        for (size_t i = 0; i < piece; i++) {
-            buffer[i] = flood_byte(f, at + i);
-        }
+        flood_fill(f, at, buffer, piece);
         const uint8_t *data = (const uint8_t *)buffer;
         size_t size = piece;
         hpxi_h1_event event;

@@ -4,7 +4,7 @@
  * simulated market, and a REST side (rest.h).
  *
  * Threads   One thread makes, turns and frees an exchange; it is its shard's owner.
- * Memory    Per connection one session (about 600 bytes) and the engine's send queue, at most
+ * Memory    Per connection one session (about 700 bytes) and the engine's send queue, at most
  *           EXCHANGE_QUEUE_BYTES. Nothing is allocated per update.
  */
 #ifndef HPX_TOOL_EXCHANGE_H
@@ -28,10 +28,14 @@ typedef struct exchange_config {
     const char *key_file;
     const char *symbols; /* for market_init() */
     uint64_t seed;
-    uint64_t rate;       /* updates per second, all topics together; 0: none */
-    uint32_t cpu;        /* POLLED_CPU_NONE: not pinned */
-    const char *rest;    /* ADDR:PORT of the REST side; NULL: none */
-    uint64_t rest_limit; /* its requests per second; 0: no limit */
+    uint64_t rate;             /* updates per second, all topics together; 0: none */
+    uint32_t cpu;              /* POLLED_CPU_NONE: not pinned */
+    bool requires_auth;        /* subscriptions too need public/auth first */
+    bool takes_faults;         /* the methods test/fault and test/state are there */
+    const char *const *faults; /* on from the start; faults.h has their grammar */
+    uint32_t fault_count;
+    const char *rest;          /* ADDR:PORT of the REST side; NULL: none */
+    uint64_t rest_limit;       /* its requests per second; 0: no limit */
 } exchange_config;
 
 typedef struct exchange_stats {

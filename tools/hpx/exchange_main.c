@@ -14,9 +14,11 @@
 #include "cli.h"
 #include "commands.h"
 #include "exchange.h"
+#include "faults.h"
 
-#define EXCHANGE_TURN_NS   (100 * HPX_NS_PER_MS)
-#define EXCHANGE_REPORT_NS (10 * HPX_NS_PER_S)
+#define EXCHANGE_TURN_NS    (100 * HPX_NS_PER_MS)
+#define EXCHANGE_REPORT_NS  (10 * HPX_NS_PER_S)
+#define EXCHANGE_FAULTS_MAX 16u
 
 static const char exchange_help[] =
     "usage: hpx exchange [OPTIONS]\n\n"
@@ -34,7 +36,10 @@ static const char exchange_help[] =
     "  --seed N            of the market's random walk (default 1)\n"
     "  --cpu N             pin to this CPU, and spin on it\n"
     "  --duration S        end after S seconds\n"
-    "  --quiet             no figures on stderr every ten seconds and at the end\n\n"
+    "  --quiet             no figures on stderr every ten seconds and at the end\n"
+    "  --require-auth      public/subscribe too needs public/auth first\n"
+    "  --fault JSON        misbehave from the start, as below; may be repeated (16)\n"
+    "  --faults            take the methods test/fault and test/state\n\n"
     "Topics: trades.SYMBOL and book.SYMBOL; `seq` counts up by one per topic.\n"
     "Methods: public/auth (any client_id, client_secret \"secret\"), public/subscribe,\n"
     "public/unsubscribe, public/set_heartbeat {interval}, public/disable_heartbeat,\n"
@@ -44,7 +49,27 @@ static const char exchange_help[] =
     "13009 unauthorized, 11044 not_open_order, 10047 too_many_open_orders (64 a connection).\n"
     "Orders end with their connection. A client that does not keep up misses updates (16 MiB\n"
     "are queued for it) and is closed with 1008 after missing 10000 in a row, or when a reply\n"
-    "cannot be queued, or when public/test does not follow a heartbeat in time.\n"
+    "cannot be queued, or when public/test does not follow a heartbeat in time.\n\n"
+    "Faults are JSON objects, for --fault and as the params of test/fault:\n"
+    "  {\"fault\":\"answer\",\"how\":HOW}    never, late, twice, foreign (another id), error,\n"
+    "        malformed, drop (cut the connection instead), close. May have: method, id (which\n"
+    "        requests; default all), times (how many), delay_ms (late; 100), across (late: on\n"
+    "        another connection, once its own is gone), code and message (of error and close)\n"
+    "  {\"fault\":\"drop\",\"now\":true}       cut all connections; with code: close them\n"
+    "  {\"fault\":\"drop\",\"every_ms\":N}     cut (close) each connection when it is so old\n"
+    "  {\"fault\":\"upgrade\",\"status\":429,\"retry_after_s\":S,\"times\":N}   refuse to connect\n"
+    "  {\"fault\":\"updates\",\"duplicate_every\":N,\"reorder_every\":M}     every Nth update\n"
+    "  {\"fault\":\"topics\",\"refuse\":[TOPIC,...],\"accept_max\":N}        subscribe in part\n"
+    "  {\"fault\":\"silent\",\"on\":true}      send nothing any more; pings are answered\n"
+    "  {\"fault\":\"send\",\"text\":T}         to all, now; or bytes:N (JSON of that size), or\n"
+    "        neither: text that is no UTF-8; binary:true: as a binary message\n"
+    "  {\"fault\":\"clear\"}                 all is well again\n"
+    "Refused or stalled authentication is an answer fault of public/auth. test/state tells what\n"
+    "was seen: connections, requests, subscriptions now, subscribe and unsubscribe messages; with\n"
+    "{\"sessions\":true} each connection's topics; with {\"id\":X} or {\"label\":X} how often "
+    "that\n"
+    "came. A connection that calls test/... is a controller: no fault touches it, and it is not\n"
+    "counted.\n\n"
     "REST: GET /v1/time, /v1/symbols, /v1/book/SYMBOL[?depth=N]; POST and GET /v1/orders, GET and\n"
     "DELETE /v1/orders/ID with 'Authorization: Bearer secret' and {symbol, side, amount, price,\n"
     "client_order_id}; POST /v1/echo; /v1/slow?ms=N, /v1/pieces?count=N&bytes=N&ms=N,\n"
@@ -57,6 +82,7 @@ typedef struct exchange_options {
     uint64_t duration_ns; /* 0: until a signal */
     bool is_plain;
     bool is_quiet;
+    const char *faults[EXCHANGE_FAULTS_MAX];
 } exchange_options;
 
 static void exchange_print_stats(const exchange *ex)
@@ -163,6 +189,9 @@ enum {
     EXCHANGE_CPU,
     EXCHANGE_DURATION,
     EXCHANGE_QUIET,
+    EXCHANGE_REQUIRE_AUTH,
+    EXCHANGE_FAULT,
+    EXCHANGE_FAULTS,
 };
 
 static const struct option exchange_longs[] = {
@@ -177,6 +206,9 @@ static const struct option exchange_longs[] = {
     {"cpu", required_argument, NULL, EXCHANGE_CPU},
     {"duration", required_argument, NULL, EXCHANGE_DURATION},
     {"quiet", no_argument, NULL, EXCHANGE_QUIET},
+    {"require-auth", no_argument, NULL, EXCHANGE_REQUIRE_AUTH},
+    {"fault", required_argument, NULL, EXCHANGE_FAULT},
+    {"faults", no_argument, NULL, EXCHANGE_FAULTS},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -191,6 +223,23 @@ static bool exchange_take_symbols(exchange_options *options)
         return false;
     }
     options->config.symbols = optarg;
+    return true;
+}
+
+static bool exchange_take_fault(exchange_options *options)
+{
+    faults scratch;
+    faults_init(&scratch);
+    const char *why = faults_take_text(&scratch, optarg);
+    if (options->config.fault_count == EXCHANGE_FAULTS_MAX) {
+        why = "more than 16 faults";
+    }
+    if (why != NULL) {
+        cli_usage("exchange", "--fault '%s': %s", optarg, why);
+        return false;
+    }
+    options->faults[options->config.fault_count++] = optarg;
+    options->config.faults = options->faults;
     return true;
 }
 
@@ -229,6 +278,14 @@ static bool exchange_take(exchange_options *options, int option)
         return cli_seconds("exchange", "duration", optarg, &options->duration_ns);
     case EXCHANGE_QUIET:
         options->is_quiet = true;
+        return true;
+    case EXCHANGE_REQUIRE_AUTH:
+        options->config.requires_auth = true;
+        return true;
+    case EXCHANGE_FAULT:
+        return exchange_take_fault(options);
+    case EXCHANGE_FAULTS:
+        options->config.takes_faults = true;
         return true;
     default:
         return false; /* printed by cli_option() */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: connections of a shard resume the TLS session of the one before, and say so; a connection
- * with other settings does not; with HPX_TLS_NO_RESUMPTION none does.
- * Method: a POLLED engine with a listener that gives tickets; one client after the other.
+ * with other settings does not; with HPX_TLS_NO_RESUMPTION none does. What is sent in one turn
+ * shares a record.
+ * Method: a POLLED engine with a listener that gives tickets; one client after the other; the
+ * shard's count of bytes sent.
  */
 #include <stdio.h>
 
@@ -25,10 +27,14 @@ typedef struct client {
     hpx_error last;
 } client;
 
+static uint32_t silent_messages; /* that the server takes without an answer */
+
 static void on_server(hpx_conn *conn, const hpx_event *event, void *user)
 {
     (void)user;
-    if (event->kind == HPX_EVENT_MESSAGE) {
+    if (event->kind == HPX_EVENT_MESSAGE && silent_messages != 0) {
+        silent_messages--;
+    } else if (event->kind == HPX_EVENT_MESSAGE) {
         assert_int_equal(hpx_conn_send(conn, event->message_kind, event->payload), HPX_OK);
     }
 }
@@ -153,10 +159,68 @@ static void test_connections_when_resumption_is_off_then_none_resumes(void **sta
     hpx_tls_context_release(context);
 }
 
+#define SMALL_COUNT 100u
+
+typedef struct burst {
+    hpx_conn *conn;
+    bool closed;
+    uint64_t sent_before;
+} burst;
+
+static uint64_t bytes_sent(void)
+{
+    hpx_shard_stats stats;
+    hpx_shard_get_stats(shard, &stats);
+    return stats.bytes_sent;
+}
+
+static void on_burst(hpx_conn *conn, const hpx_event *event, void *user)
+{
+    burst *b = user;
+    if (event->kind == HPX_EVENT_CONNECTED) {
+        b->conn = conn;
+        b->sent_before = bytes_sent();
+        for (uint32_t i = 0; i < SMALL_COUNT; i++) {
+            assert_int_equal(hpx_conn_send(conn, HPX_MESSAGE_TEXT, hpx_span_of("tick")), HPX_OK);
+        }
+    }
+    b->closed = b->closed || event->kind == HPX_EVENT_CLOSED;
+}
+
+static void test_small_messages_of_one_turn_share_a_record(void **state)
+{
+    (void)state;
+    char url[64];
+    burst b = {0};
+    hpx_conn *conn = NULL;
+    (void)snprintf(url, sizeof(url), "wss://127.0.0.1:%u/", hpx_listener_get_port(listener));
+    hpx_ws_config config = HPX_WS_CONFIG_INIT;
+    config.url = url;
+    config.tls = site.client;
+    config.tls_server_name = "host.example";
+    config.on_event = on_burst;
+    config.user = &b;
+    silent_messages = SMALL_COUNT;
+    assert_int_equal(hpx_shard_connect(shard, &config, &conn, NULL), HPX_OK);
+    const uint64_t deadline_ns = hpx_clock_now_ns() + DEADLINE_NS;
+    while (silent_messages != 0) {
+        assert_true(hpx_clock_now_ns() < deadline_ns);
+        (void)hpx_shard_poll(shard);
+    }
+    /* 2 + 4 + 4 bytes each: header, mask, "tick"; and one record of TLS 1.3 around them all. */
+    assert_int_equal(bytes_sent() - b.sent_before, SMALL_COUNT * 10 + 5 + 1 + 16);
+    assert_int_equal(hpx_conn_close(b.conn, 0, (hpx_span){0}), HPX_OK);
+    while (!b.closed) {
+        assert_true(hpx_clock_now_ns() < deadline_ns);
+        (void)hpx_shard_poll(shard);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connections_of_a_shard_resume_when_their_settings_are_the_same),
+        cmocka_unit_test(test_small_messages_of_one_turn_share_a_record),
         cmocka_unit_test(test_connections_when_resumption_is_off_then_none_resumes),
     };
     return cmocka_run_group_tests(tests, resume_setup, resume_teardown);
