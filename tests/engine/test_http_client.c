@@ -370,7 +370,8 @@ static void test_handler_when_it_calls_anything_then_nothing_breaks(void **state
     for (size_t h = 0; h < COUNT_OF(handlers); h++) {
         for (int kind = HPX_HTTP_EVENT_HEADERS; kind <= HPX_HTTP_EVENT_END; kind++) {
             client_bed_prepare(&bed);
-            bed.config.requests_max = 2; /* END's own place is free already */
+            /* While END is delivered its own place is free already. */
+            bed.config.requests_max = kind == HPX_HTTP_EVENT_END ? 1 : 3;
             client_bed_open(&bed);
             hpx_http_event_kind when = (hpx_http_event_kind)kind;
             bed.user = &when;
@@ -425,6 +426,51 @@ static void test_pause_when_body_comes_then_held_back_until_resumed(void **state
     client_bed_until_end(&bed, answer);
     assert_int_equal(answer->outcome, HPX_HTTP_DONE);
     assert_int_equal(answer->body_bytes, 40000000);
+    close(fd);
+    client_bed_close(&bed);
+}
+
+static void test_pause_when_longer_than_the_idle_timeout_then_it_rests(void **state)
+{
+    (void)state;
+    client_bed_prepare(&bed);
+    bed.config.idle_timeout_ns = 20 * HPX_NS_PER_MS;
+    client_bed_open(&bed);
+    http_answer *answer = client_bed_get(&bed, "/");
+    const int fd = client_bed_accept(&bed);
+    (void)client_bed_read(&bed, fd, "\r\n\r\n", bed.text);
+    client_bed_write(&bed, fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    while (answer->heads == 0) {
+        client_bed_turn(&bed, 1);
+    }
+    assert_int_equal(hpx_http_pause(bed.client, answer->id), HPX_OK);
+    const uint64_t until_ns = hpx_clock_now_ns() + 80 * HPX_NS_PER_MS;
+    while (hpx_clock_now_ns() < until_ns) {
+        client_bed_turn(&bed, 1);
+    }
+    assert_int_equal(answer->ends, 0);
+    assert_int_equal(hpx_http_resume(bed.client, answer->id), HPX_OK);
+    client_bed_write(&bed, fd, "ok");
+    client_bed_until_end(&bed, answer);
+    client_bed_expect_done(answer, 200, "ok");
+    close(fd);
+    client_bed_close(&bed);
+}
+
+static void test_cancel_when_the_slot_is_used_again_then_stale(void **state)
+{
+    (void)state;
+    bed_begin();
+    http_answer *first = client_bed_get(&bed, "/");
+    const int fd = client_bed_serve(&bed, first, OK_2);
+    http_answer *second = client_bed_get(&bed, "/");
+    assert_int_not_equal(second->id, first->id);
+    assert_int_equal(hpx_http_cancel(bed.client, first->id), HPX_E_STALE);
+    assert_int_equal(hpx_http_pause(bed.client, first->id), HPX_E_STALE);
+    assert_int_equal(hpx_http_resume(bed.client, 0), HPX_E_STALE);
+    assert_int_equal(hpx_http_cancel(bed.client, UINT64_MAX), HPX_E_STALE);
+    client_bed_again(&bed, fd, second, OK_2);
+    client_bed_expect_done(second, 200, "ok");
     close(fd);
     client_bed_close(&bed);
 }
@@ -742,6 +788,8 @@ int main(void)
         cmocka_unit_test(test_cancel_when_in_any_phase_then_cancelled_once_and_closed),
         cmocka_unit_test(test_handler_when_it_calls_anything_then_nothing_breaks),
         cmocka_unit_test(test_pause_when_body_comes_then_held_back_until_resumed),
+        cmocka_unit_test(test_pause_when_longer_than_the_idle_timeout_then_it_rests),
+        cmocka_unit_test(test_cancel_when_the_slot_is_used_again_then_stale),
         cmocka_unit_test(test_redirect_when_followed_then_credentials_stay_with_their_origin),
         cmocka_unit_test(test_redirect_when_off_or_too_many_then_not_followed),
         cmocka_unit_test(test_redirect_when_location_is_relative_then_resolved),
