@@ -29,9 +29,9 @@
 #include <hpx/http.h>
 
 #include "engine/dial.h"
-#include "h1/decode.h"
 #include "engine/http_pack.h"
 #include "engine/shard.h"
+#include "h1/decode.h"
 #include "h1/reader.h"
 #include "h2/session.h"
 #include "pool/pool.h"
@@ -193,6 +193,12 @@ typedef struct hpxi_http_counters {
     hpxi_counter evicted;
     hpxi_counter connections;
     hpxi_counter idle;
+    hpxi_counter h2_bytes;
+    hpxi_counter h2_last_read_ns;
+    hpxi_counter h2_rtt_ns;
+    hpxi_counter h2_bdp_bytes;
+    hpxi_counter h2_window_bytes;
+    hpxi_counter h2_keep_alive_timeouts;
 } hpxi_http_counters;
 
 /* A client on one shard. */

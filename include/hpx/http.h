@@ -329,7 +329,8 @@ HPX_API int hpx_http_fd(hpx_http_client *client);
 
 /* ---- Counters -------------------------------------------------------------------------------- */
 
-/** Since the client was made, over all its shards. */
+/** Since the client was made, over all its shards; of h2_last_read_ns, h2_rtt_ns, h2_bdp_bytes and
+ *  h2_window_bytes the largest. Written by the shards alone, without locked instructions. */
 typedef struct hpx_http_stats {
     uint64_t requests;            /* taken by hpx_http_send(), as seen by the shards */
     uint64_t done;                /* outcomes */
@@ -350,6 +351,12 @@ typedef struct hpx_http_stats {
     uint64_t evicted;             /* idle connections closed to make room below connections_max */
     uint64_t connections;         /* open now */
     uint64_t idle;                /* of them idle */
+    uint64_t h2_bytes;            /* of DATA received on HTTP/2 connections */
+    uint64_t h2_last_read_ns;     /* hpx_clock_now_ns() when one of them was last read; 0: never */
+    uint64_t h2_rtt_ns;           /* smoothed, where a ping was answered last; 0: none was yet */
+    uint64_t h2_bdp_bytes;        /* bandwidth-delay product estimated there */
+    uint64_t h2_window_bytes;     /* receive window of a stream that follows from it */
+    uint64_t h2_keep_alive_timeouts; /* connections given up because a ping was not answered */
 } hpx_http_stats;
 
 /** Copy the counters. @thread client @blocks never */

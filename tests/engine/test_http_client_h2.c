@@ -44,6 +44,7 @@ typedef struct peer {
     uint8_t in[65536];
     size_t size;
     bool greeted;
+    bool silent;          /* answers no PING */
     uint32_t counts[256]; /* frames read, by type */
     uint64_t data_bytes;
     uint32_t last_stream; /* of the last HEADERS */
@@ -127,6 +128,8 @@ static bool take_frame(peer *p)
         p->data_bytes += size;
     } else if (head[3] == SETTINGS && (head[4] & ACK) == 0) {
         put(p, SETTINGS, ACK, 0, NULL, 0);
+    } else if (head[3] == PING && (head[4] & ACK) == 0 && !p->silent) {
+        put(p, PING, ACK, 0, head + FRAME_HEAD, size);
     }
     const size_t used = skip + FRAME_HEAD + size;
     memmove(p->in, p->in + used, p->size - used);
@@ -575,11 +578,44 @@ static void test_keep_alive_when_the_peer_is_silent_then_lost(void **state)
     client_bed_open(&bed);
     http_answer *answer = ask("GET", NULL);
     accept_peer(&p);
+    p.silent = true;
     until(&p, HEADERS, 1);
     client_bed_until_end(&bed, answer);
     expect_failed(answer, HPX_E_PONG_TIMEOUT, HPX_HTTP_PROCESSED_UNKNOWN);
     read_frames(&p);
     assert_int_equal(p.counts[PING], 1);
+    hpx_http_stats stats;
+    client_bed_stats(&bed, &stats);
+    assert_int_equal(stats.h2_keep_alive_timeouts, 1);
+    bed_end(&p);
+}
+
+static void test_ping_when_data_flows_then_its_numbers_are_in_the_stats(void **state)
+{
+    (void)state;
+    static peer p;
+    static uint8_t block[16384];
+    hpx_http_stats stats;
+    bed_begin();
+    http_answer *answer = ask("GET", NULL);
+    accept_peer(&p);
+    until(&p, HEADERS, 1);
+    client_bed_stats(&bed, &stats);
+    assert_int_equal(stats.h2_rtt_ns, 0);
+    put(&p, HEADERS, END_HEADERS, 1, OK_HEAD, 1);
+    for (int i = 0; i < 8; i++) {
+        put(&p, DATA, 0, 1, block, sizeof(block));
+    }
+    until(&p, PING, 1);
+    put(&p, DATA, END_STREAM, 1, NULL, 0);
+    client_bed_until_end(&bed, answer);
+    client_bed_turn(&bed, 10);
+    client_bed_stats(&bed, &stats);
+    assert_int_equal(stats.h2_bytes, 8 * sizeof(block));
+    assert_true(stats.h2_rtt_ns != 0);
+    assert_true(stats.h2_window_bytes != 0);
+    assert_true(stats.h2_last_read_ns != 0 && stats.h2_last_read_ns <= hpx_clock_now_ns());
+    assert_int_equal(stats.h2_keep_alive_timeouts, 0);
     bed_end(&p);
 }
 
@@ -703,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_late_frames_when_cancelled_then_ignored_and_the_window_stays_whole),
         cmocka_unit_test(test_pause_when_data_comes_then_no_window_is_given),
         cmocka_unit_test(test_keep_alive_when_the_peer_is_silent_then_lost),
+        cmocka_unit_test(test_ping_when_data_flows_then_its_numbers_are_in_the_stats),
         cmocka_unit_test(test_idle_when_the_peer_closes_then_the_next_request_connects_anew),
         cmocka_unit_test(test_steady_state_when_requests_repeat_then_nothing_is_allocated),
         cmocka_unit_test(test_memory_when_each_allocation_fails_then_an_end_and_no_leak),

@@ -15,6 +15,7 @@ import hashlib
 import http.server
 import json
 import os
+import pty
 import shutil
 import socket
 import ssl
@@ -347,6 +348,36 @@ class Python(unittest.TestCase):
         data = os.urandom(50000)
         stdout, _ = hpx("post", url, url, "--data-file", "-", stdin=data)
         self.assertEqual(stdout, data + data)
+
+
+class Progress(unittest.TestCase):
+    def test_download_when_long_and_on_a_terminal_then_progress_on_stderr(self):
+        with socket.socket() as listener, tempfile.NamedTemporaryFile() as out:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+
+            def answer():
+                with listener.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n")
+                    for _ in range(16):
+                        connection.sendall(b"x" * 250000)
+                        time.sleep(0.1)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            master, slave = pty.openpty()
+            process = subprocess.Popen(
+                [TOOL, "get", "http://127.0.0.1:%d/" % listener.getsockname()[1], "-o", out.name],
+                stdout=subprocess.DEVNULL, stderr=slave)
+            os.close(slave)
+            self.assertEqual(process.wait(DEADLINE), 0)
+            thread.join()
+            shown = os.read(master, 65536).decode()
+            os.close(master)
+            self.assertEqual(os.path.getsize(out.name), 4000000)
+        self.assertRegex(shown, "\r4.0 of 4.0 MB, 100 %, [0-9.]+ MB/s")
+        self.assertGreater(shown.count("\r"), 3)
 
 
 class Failures(unittest.TestCase):
