@@ -155,6 +155,7 @@ struct hpxi_http_conn {
     hpxi_h1_reader reader;
     hpxi_http_request *exchange; /* the one request it serves */
     uint64_t exchange_from;      /* position in the socket's bytes where it begins */
+    uint64_t keep_alive_ns;      /* how long the peer said that it stays idle; 0: it did not */
     bool body_queued;            /* the exchange's body is in the buffers, all of it */
 
     /* HTTP/2 */
