@@ -402,9 +402,10 @@ class Failures(unittest.TestCase):
 
 
 class Truncation(unittest.TestCase):
-    """A body that lasts until the close, over TLS: only close_notify says that it is whole."""
+    """A TLS server without ALPN whose body lasts until the close: only close_notify says that it is
+    whole."""
 
-    def serve(self, says_goodbye):
+    def serve(self, says_goodbye, *options):
         files = Files()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files.path("cert.pem"), files.path("key.pem"))
@@ -415,7 +416,9 @@ class Truncation(unittest.TestCase):
             def answer():
                 with listener.accept()[0] as raw:
                     connection = context.wrap_socket(raw, server_side=True)
-                    connection.recv(4096)
+                    if not connection.recv(4096):
+                        connection.close()
+                        return
                     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nthe first half")
                     if says_goodbye:
                         try:
@@ -428,20 +431,24 @@ class Truncation(unittest.TestCase):
             thread.start()
             done = subprocess.run(
                 [TOOL, "get", "https://localhost:%d/" % listener.getsockname()[1], "--cacert",
-                 files.path("cert.pem")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                 files.path("cert.pem"), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 timeout=DEADLINE)
             thread.join()
         files.remove()
-        self.assertEqual(done.stdout, b"the first half")
-        return done.returncode, done.stderr.decode()
+        return done.returncode, done.stdout, done.stderr.decode()
 
     def test_body_when_close_notify_came_then_whole(self):
-        self.assertEqual(self.serve(True), (0, ""))
+        self.assertEqual(self.serve(True), (0, b"the first half", ""))
 
     def test_body_when_no_close_notify_then_failed(self):
-        code, stderr = self.serve(False)
-        self.assertEqual(code, 1)
+        code, stdout, stderr = self.serve(False)
+        self.assertEqual((code, stdout), (1, b"the first half"))
         self.assertRegex(stderr, "^hpx: body: .*processed: yes")
+
+    def test_http2_when_the_server_knows_no_alpn_then_failed(self):
+        code, stdout, stderr = self.serve(True, "--http2")
+        self.assertEqual((code, stdout), (1, b""))
+        self.assertRegex(stderr, "^hpx: tls: .*does not speak HTTP/2.*processed: no")
 
 
 if __name__ == "__main__":
