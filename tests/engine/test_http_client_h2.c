@@ -364,6 +364,44 @@ static void test_refused_when_rst_stream_then_again_up_to_the_limit(void **state
     bed_end(&p);
 }
 
+static int produce(void *user, uint8_t *to, size_t size)
+{
+    uint32_t *left = user;
+    assert_true(size >= 4);
+    if (*left == 0) {
+        return 0;
+    }
+    (*left)--;
+    memcpy(to, "part", 4);
+    return 4;
+}
+
+/* What the app's producer gave is gone: it cannot be sent again, though it would be safe. */
+static void test_refused_when_the_body_was_pulled_then_not_again_but_processed_no(void **state)
+{
+    (void)state;
+    static peer p;
+    bed_begin();
+    uint32_t left = 1;
+    hpx_http_request request = HPX_HTTP_REQUEST_INIT;
+    request.url = "/";
+    request.method = "POST";
+    request.version = HPX_HTTP_2_PRIOR_KNOWLEDGE;
+    request.pull = produce;
+    request.pull_user = &left;
+    request.body_bytes = HPX_HTTP_SIZE_UNKNOWN;
+    http_answer *answer = client_bed_send(&bed, &request);
+    accept_peer(&p);
+    until(&p, DATA, 1);
+    put_u32(&p, RST_STREAM, 1, 7);
+    client_bed_until_end(&bed, answer);
+    expect_failed(answer, HPX_E_H2_REFUSED, HPX_HTTP_PROCESSED_NO);
+    assert_int_equal(answer->info.attempts, 1);
+    read_frames(&p);
+    assert_int_equal(p.counts[HEADERS], 1);
+    bed_end(&p);
+}
+
 static void test_reset_when_by_peer_then_unknown_with_its_code(void **state)
 {
     (void)state;
@@ -731,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_goaway_when_streams_are_above_it_then_they_go_elsewhere_once),
         cmocka_unit_test(test_goaway_when_the_stream_is_below_it_then_unknown_and_not_sent_again),
         cmocka_unit_test(test_refused_when_rst_stream_then_again_up_to_the_limit),
+        cmocka_unit_test(test_refused_when_the_body_was_pulled_then_not_again_but_processed_no),
         cmocka_unit_test(test_reset_when_by_peer_then_unknown_with_its_code),
         cmocka_unit_test(test_connection_when_lost_in_the_body_then_failed_not_done),
         cmocka_unit_test(test_reset_when_the_response_is_whole_then_done),
