@@ -143,7 +143,8 @@ static void deliver_collect(hpxi_http_request *request, hpx_span bytes)
 
 static bool deliver_holds_back(const hpxi_http_request *request)
 {
-    return request->paused || request->blocked || request->owes_headers;
+    HPX_DASSERT(!request->owes_headers || request->blocked); /* they go first */
+    return request->paused || request->blocked;
 }
 
 /* Ready bytes to the app; advances past what was taken. */
