@@ -351,6 +351,44 @@ int hpx_subscription_wait(hpx_subscription *sub, hpx_update *update, uint64_t ti
         timeout_ns);
 }
 
+typedef struct subscription_set {
+    hpx_subscription *const *members;
+    uint32_t count;
+} subscription_set;
+
+static bool subscription_set_is_empty(void *object)
+{
+    const subscription_set *set = object;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!hpxi_feed_is_empty_sc(&set->members[i]->feed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes nothing: that there is something is all that is asked. */
+static int subscription_set_look(void *object, void *out)
+{
+    (void)out;
+    return subscription_set_is_empty(object) ? 0 : 1;
+}
+
+int hpx_subscription_wait_any(
+    hpx_subscription *const *subscriptions, uint32_t count, uint64_t timeout_ns)
+{
+    if (count == 0) {
+        return HPX_E_CLOSED;
+    }
+    hpx_port *port = subscriptions[0]->port.port;
+    for (uint32_t i = 0; i < count; i++) {
+        HPX_ASSERT(subscriptions[i]->port.port == port);
+    }
+    subscription_set set = {.members = subscriptions, .count = count};
+    return hpxi_port_wait(
+        port, subscription_set_look, subscription_set_is_empty, &set, NULL, timeout_ns);
+}
+
 hpx_subscription_state hpx_subscription_get_state(const hpx_subscription *sub)
 {
     return (hpx_subscription_state)atomic_load_explicit(&sub->shared.state, memory_order_acquire);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * url.c - ws:// and wss:// URLs.
+ * url.c - ws://, wss://, http:// and https:// URLs.
  *
  *   scheme "://" host [":" port] [path] ["?" query]
  *
@@ -14,11 +14,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/error.h"
 #include "ring/assert.h"
 #include "ring/net.h"
-#include "ws/quote.h"
+#include "ring/quote.h"
 
 #define URL_NAME_BYTES_MAX  253u /* RFC 1035 2.3.4 */
 #define URL_LABEL_BYTES_MAX 63u
@@ -30,6 +31,7 @@ _Static_assert(URL_NAME_BYTES_MAX < HPXI_URL_HOST_BYTES, "a name and its NUL fit
 typedef struct url_parser {
     const char *text;
     size_t at; /* offset of what is parsed next */
+    bool http; /* http and https, not ws and wss */
     hpxi_url *url;
     hpx_error *error;
 } url_parser;
@@ -86,15 +88,24 @@ static hpx_status url_parse_scheme(url_parser *parser)
         bytes++;
     }
     if (bytes == 0 || strncmp(text + bytes, "://", 3) != 0) {
-        return url_fail(parser, bytes, "URL does not begin with ws:// or wss://");
+        return url_fail(
+            parser,
+            bytes,
+            parser->http ? "URL does not begin with http:// or https://"
+                         : "URL does not begin with ws:// or wss://");
     }
-    const bool ws = bytes >= 2 && url_lower(text[0]) == 'w' && url_lower(text[1]) == 's';
-    const bool wss = ws && bytes == 3 && url_lower(text[2]) == 's';
-    if (!wss && !(ws && bytes == 2)) {
-        return url_fail_part(parser, 0, bytes, "scheme is neither ws nor wss");
+    const char *plain = parser->http ? "http" : "ws";
+    const size_t plain_bytes = strlen(plain);
+    const bool is_tls = bytes == plain_bytes + 1 && url_lower(text[plain_bytes]) == 's';
+    if (strncasecmp(text, plain, plain_bytes) != 0 || (bytes != plain_bytes && !is_tls)) {
+        return url_fail_part(
+            parser,
+            0,
+            bytes,
+            parser->http ? "scheme is neither http nor https" : "scheme is neither ws nor wss");
     }
-    parser->url->is_tls = wss;
-    parser->url->port = wss ? 443 : 80;
+    parser->url->is_tls = is_tls;
+    parser->url->port = is_tls ? 443 : 80;
     parser->at = bytes + 3;
     return HPX_OK;
 }
@@ -250,6 +261,9 @@ static hpx_status url_parse_target(url_parser *parser)
     }
     for (size_t at = parser->at; parser->text[at] != '\0'; at++) {
         const char byte = parser->text[at];
+        if (byte == '#' && parser->http) {
+            break; /* for the user agent, not for the server */
+        }
         if (byte == '#') { /* RFC 6455 3 */
             return url_fail(parser, at, "a fragment (#) is not allowed");
         }
@@ -282,11 +296,11 @@ static void url_set_host_header(hpxi_url *url)
     }
 }
 
-hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error)
+static hpx_status url_parse(hpxi_url *out, const char *text, bool http, hpx_error *error)
 {
     HPX_ASSERT(text != NULL);
     *out = (hpxi_url){0};
-    url_parser parser = {.text = text, .url = out, .error = error};
+    url_parser parser = {.text = text, .http = http, .url = out, .error = error};
     hpx_status status = url_parse_scheme(&parser);
     if (status == HPX_OK) {
         status = url_parse_authority(&parser);
@@ -300,4 +314,14 @@ hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error)
     }
     url_set_host_header(out);
     return HPX_OK;
+}
+
+hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error)
+{
+    return url_parse(out, text, false, error);
+}
+
+hpx_status hpxi_url_parse_http(hpxi_url *out, const char *text, hpx_error *error)
+{
+    return url_parse(out, text, true, error);
 }

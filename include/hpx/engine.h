@@ -211,7 +211,8 @@ HPX_API int hpx_port_fd(hpx_port *port);
  *  @thread port @returns 1, HPX_E_TIMEOUT */
 HPX_API HPX_NODISCARD int hpx_port_wait(hpx_port *port, uint64_t timeout_ns);
 
-/** Close the port; handles, streams and subscriptions still open on it are released. NULL is a no-op.
+/** Close the port; handles, streams and subscriptions still open on it are released. NULL is a
+ * no-op.
  *  @thread port @blocks never */
 HPX_API void hpx_port_close(hpx_port *port);
 

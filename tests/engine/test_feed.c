@@ -11,11 +11,10 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
-#define RING_BYTES   4096u
+#define RING_BYTES   ((size_t)4096)
 #define INLINE_MAX   (RING_BYTES / 4 - 32)
-#define TOPICS       5u
-#define LARGE_MAX    (4 * 2048u)
-#define SCRIPT_OPS   20000u
+#define TOPICS       FEED_BED_TOPICS
+#define LARGE_MAX    ((size_t)4 * 2048)
 #define SCRIPT_SEEDS 8u
 
 static const hpx_overflow policies[] = {
@@ -34,7 +33,7 @@ static hpxi_feed_config config_of(hpx_overflow overflow)
 {
     return (hpxi_feed_config){
         .overflow = overflow,
-        .ring_bytes = RING_BYTES,
+        .ring_bytes = (uint32_t)RING_BYTES,
         .large_bytes_max = LARGE_MAX,
         .topic_count = TOPICS,
         .message_bytes_max = 8192,
@@ -118,7 +117,7 @@ static void test_feed_next_when_every_size_at_every_offset_then_as_pushed(void *
     for (size_t p = 0; p < COUNT_OF(policies); p++) {
         open_feed(policies[p]);
         uint64_t number = 0;
-        for (size_t offset = 0; offset < RING_BYTES; offset += 16 * 5) {
+        for (size_t offset = 0; offset < RING_BYTES; offset += 80) {
             for (size_t bytes = 0; bytes <= 2 * INLINE_MAX; bytes += bytes < 40 ? 1 : 61) {
                 push_published(topic_of(number), number, bytes);
                 expect_message(topic_of(number), number, bytes, 0);
@@ -512,126 +511,25 @@ static void test_feed_steady_state_when_running_then_no_allocation(void **state)
 
 /* ---- Random scripts -------------------------------------------------------------------------- */
 
-/* What was done, by number: topic of a message, or one of these. */
-enum { DID_MARK = 1000, DID_REFUSE = 2000 };
-
-typedef struct script {
-    hpx_overflow overflow;
-    uint64_t seed;
-    uint64_t count; /* things pushed */
-    uint16_t did[SCRIPT_OPS];
-    uint64_t newest[TOPICS];
-    uint64_t newest_taken[TOPICS]; /* number + 1 of the last delivered one */
-    uint64_t messages;             /* pushed */
-    uint64_t delivered;
-    uint64_t missed;
-    uint64_t position; /* one past the last number delivered; CONFLATE: of a control */
-    uint64_t controls_waiting;
-    uint32_t refusals;
-} script;
-
-static script run;
-
-static uint64_t messages_between(uint64_t from, uint64_t to, uint32_t topic)
-{
-    uint64_t count = 0;
-    for (uint64_t i = from; i < to; i++) {
-        count += topic == UINT32_MAX ? run.did[i] < TOPICS : run.did[i] == topic;
-    }
-    return count;
-}
-
-static void check_message(const hpx_update *update)
-{
-    const uint64_t number = update->time_ns;
-    const uint32_t topic = update->topic_index;
-    assert_true(number < run.count);
-    assert_true(feed_bed_is_message(update, number));
-    assert_int_equal(run.did[number], topic);
-    run.delivered++;
-    if (run.overflow != HPX_OVERFLOW_CONFLATE) {
-        assert_true(number >= run.position);
-        assert_int_equal(messages_between(run.position, number, UINT32_MAX), number - run.position);
-        assert_int_equal(update->missed, number - run.position);
-        run.position = number + 1;
-        return;
-    }
-    assert_int_equal(number, run.newest[topic]);
-    assert_int_equal(update->missed, messages_between(run.newest_taken[topic], number, topic));
-    run.newest_taken[topic] = number + 1;
-    assert_true(number >= run.position); /* after all controls before it, and ... */
-    for (uint64_t i = run.position; i < number; i++) {
-        assert_true(run.did[i] < TOPICS); /* ... no other is passed over */
-    }
-}
-
-/* A control is never passed over, so that it is the first one from `position` on. */
-static void check_control(const hpx_update *update)
-{
-    const uint64_t number = update->time_ns;
-    assert_int_equal(run.did[number], update->kind == HPX_UPDATE_REFUSED ? DID_REFUSE : DID_MARK);
-    assert_true(number >= run.position);
-    const uint64_t gap = messages_between(run.position, number, UINT32_MAX);
-    assert_int_equal(gap, number - run.position);
-    assert_int_equal(update->missed, run.overflow == HPX_OVERFLOW_CONFLATE ? 0 : gap);
-    for (uint32_t topic = 0; run.overflow == HPX_OVERFLOW_CONFLATE && topic < TOPICS; topic++) {
-        /* What is newest and before it was delivered before it. */
-        assert_true(run.newest[topic] > number || run.newest_taken[topic] > run.newest[topic]);
-    }
-    run.position = number + 1;
-    run.controls_waiting--;
-}
-
-static bool script_take(void)
-{
-    hpx_update update;
-    if (hpxi_feed_next(&feed, &update) != 1) {
-        return false;
-    }
-    run.missed += update.missed;
-    if (update.kind == HPX_UPDATE_MESSAGE) {
-        check_message(&update);
-    } else {
-        check_control(&update);
-    }
-    return true;
-}
-
-static void script_message(uint64_t x)
-{
-    const uint32_t topic = (uint32_t)(x >> 8) % TOPICS;
-    const feed_bed_size size = {.common_max = 120, .rare_max = 2 * INLINE_MAX};
-    const uint64_t number = run.count++;
-    run.did[number] = (uint16_t)topic;
-    run.messages++;
-    run.newest[topic] = number;
-    const hpxi_feed_result result =
-        feed_bed_push(&feed, topic, number, feed_bed_bytes(number, size));
-    const bool can_refuse =
-        run.overflow == HPX_OVERFLOW_DROP_NEWEST || run.overflow == HPX_OVERFLOW_DISCONNECT;
-    assert_true(can_refuse || result == HPXI_FEED_TAKEN);
-}
+static feed_bed_log feed_log;
 
 static void script_op(uint64_t x)
 {
+    const feed_bed_size size = {.common_max = 120, .rare_max = 2 * INLINE_MAX};
     switch (x % 32) {
     case 0:
-        if (run.controls_waiting < HPXI_FEED_MARKS_MAX) {
-            run.controls_waiting++;
-            run.did[run.count] = DID_MARK;
-            hpxi_feed_mark(&feed, HPX_UPDATE_LIVE + (x >> 9) % 2, 1, run.count++);
+        if (feed_log.controls_waiting < HPXI_FEED_MARKS_MAX) {
+            feed_bed_log_mark(&feed_log);
         }
         break;
     case 1:
-        if (run.refusals < TOPICS) {
-            run.controls_waiting++;
-            run.did[run.count] = DID_REFUSE;
-            hpxi_feed_refuse(&feed, run.refusals++, &end_error, 1, run.count++);
+        if (feed_log.refusals < TOPICS) {
+            feed_bed_log_refuse(&feed_log);
         }
         break;
     case 2: /* seldom, so that there is overflow between */
         for (bool going = (x >> 20) % 16 == 0; going;) {
-            going = script_take();
+            going = feed_bed_log_take(&feed_log);
         }
         break;
     case 3:
@@ -647,38 +545,26 @@ static void script_op(uint64_t x)
     case 11:
     case 12:
     case 13:
-        (void)script_take();
+        (void)feed_bed_log_take(&feed_log);
         break;
     default:
-        script_message(x);
+        feed_bed_log_message(&feed_log, topic_of(x >> 8), feed_bed_bytes(feed_log.count, size));
         break;
     }
 }
 
 static void script_run(hpx_overflow overflow, uint64_t seed)
 {
-    run = (script){.overflow = overflow, .seed = seed};
-    for (uint32_t topic = 0; topic < TOPICS; topic++) {
-        run.newest[topic] = UINT64_MAX;
-    }
     open_feed(overflow);
-    for (uint64_t i = 0; i < SCRIPT_OPS; i++) {
-        script_op(feed_bed_mix(seed * SCRIPT_OPS + i));
+    feed_bed_log_begin(&feed_log, &feed, overflow);
+    for (uint64_t i = 0; i < FEED_BED_LOG_MAX; i++) {
+        script_op(feed_bed_mix(seed * FEED_BED_LOG_MAX + i));
     }
-    hpxi_feed_end(&feed, &end_error);
-    while (run.controls_waiting != 0) {
-        assert_true(script_take());
+    feed_bed_log_end(&feed_log);
+    while (feed_bed_log_take(&feed_log)) {
     }
-    hpx_update update;
-    int got;
-    while ((got = hpxi_feed_next(&feed, &update)) == 1 && update.kind != HPX_UPDATE_ENDED) {
-        run.missed += update.missed;
-        check_message(&update);
-    }
-    assert_int_equal(got, 1);
-    run.missed += update.missed;
-    assert_int_equal(run.delivered + run.missed, run.messages);
-    assert_true(run.delivered > 1000 && run.missed > 1000);
+    feed_bed_log_check(&feed_log);
+    assert_true(feed_log.delivered > 1000 && feed_log.missed > 1000);
     close_feed();
 }
 

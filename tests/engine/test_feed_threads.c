@@ -18,15 +18,16 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
 
-#define RING_BYTES    4096u
-#define TOPICS        6u
-#define MESSAGES      250000u
-#define NUMBERS       (MESSAGES + MESSAGES / 8)
-#define END_ROUNDS    4000u
-#define DID_MARK      255u
-#define MARKS_WAITING (HPXI_FEED_MARKS_MAX - 1)
-#define HANG_NS       (20 * HPX_NS_PER_S) /* without progress: above any scheduling delay */
-#define WATCH_NS      (2 * HPX_NS_PER_MS)
+#define RING_BYTES        4096u
+#define TOPICS            6u
+#define MESSAGES          ((uint64_t)100000)
+#define MESSAGES_SLEEPING ((uint64_t)25000)
+#define NUMBERS           (MESSAGES + MESSAGES / 8)
+#define END_ROUNDS        ((uint64_t)4000)
+#define DID_MARK          255u
+#define MARKS_WAITING     (HPXI_FEED_MARKS_MAX - 1)
+#define HANG_NS           (20 * HPX_NS_PER_S) /* without progress: above any scheduling delay */
+#define WATCH_NS          (2 * HPX_NS_PER_MS)
 
 typedef enum reader_mode {
     READER_FAST,   /* takes all that is there, spins */
@@ -128,7 +129,7 @@ static void writer_wait(void)
 {
     for (uint32_t spins = 0;
          atomic_load(&run.passed) < run.last_taken && !atomic_load(&run.stop);) {
-        if (++spins % 256 == 0) {
+        if (++spins % 64 == 0) {
             sched_yield();
         }
     }
@@ -137,11 +138,12 @@ static void writer_wait(void)
 static void *writer_run(void *arg)
 {
     (void)arg;
+    const uint64_t messages = run.mode == READER_SLEEPS ? MESSAGES_SLEEPING : MESSAGES;
     wait_for_both();
-    while (run.messages < MESSAGES && !atomic_load(&run.stop)) {
+    while (run.messages < messages && !atomic_load(&run.stop)) {
         const uint64_t x = feed_bed_mix(run.messages + run.seed);
         const uint64_t burst = x % 4 == 0 ? 1 + (x >> 40) % 64 : 1;
-        for (uint64_t i = 0; i < burst && run.messages < MESSAGES; i++) {
+        for (uint64_t i = 0; i < burst && run.messages < messages; i++) {
             writer_message(feed_bed_mix(x + i));
         }
         if ((x >> 4) % 16 == 0) {
@@ -362,13 +364,13 @@ static void run_threads(hpx_overflow overflow, reader_mode mode)
     memset(&run, 0, sizeof(run));
     run.overflow = overflow;
     run.mode = mode;
-    run.seed = 1000 * (uint64_t)overflow + (uint64_t)mode;
+    run.seed = UINT64_C(1000) * (uint64_t)overflow + (uint64_t)mode;
     run.running = 2;
     assert_int_equal(hpxi_doorbell_init(&run.bell), HPX_OK);
     const hpxi_feed_config config = {
         .overflow = overflow,
         .ring_bytes = RING_BYTES,
-        .large_bytes_max = 8 * 2048,
+        .large_bytes_max = 16384,
         .topic_count = TOPICS,
         .message_bytes_max = 2048,
         .allocator = &allocator};
