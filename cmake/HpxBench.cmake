@@ -9,7 +9,8 @@ function(hpx_add_bench name)
     target_include_directories(
         bench_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
     target_link_libraries(
-        bench_${name} PRIVATE hpx_static PkgConfig::BENCHMARK $<TARGET_NAME_IF_EXISTS:PkgConfig::CURL>
-                          PkgConfig::YYJSON ${HPX_DEPENDENCIES})
+        bench_${name}
+        PRIVATE hpx_static PkgConfig::BENCHMARK $<TARGET_NAME_IF_EXISTS:PkgConfig::CURL>
+                PkgConfig::YYJSON ${HPX_DEPENDENCIES})
     hpx_compile_options(bench_${name})
 endfunction()

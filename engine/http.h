@@ -29,9 +29,9 @@
 #include <hpx/http.h>
 
 #include "engine/dial.h"
-#include "h1/decode.h"
 #include "engine/http_pack.h"
 #include "engine/shard.h"
+#include "h1/content.h"
 #include "h1/reader.h"
 #include "h2/session.h"
 #include "pool/pool.h"
@@ -97,8 +97,7 @@ struct hpxi_http_request {
     bool h2_ended;    /* HTTP/2: the peer's message is complete */
     bool redirecting; /* a 3xx that is to be followed: its body is of no interest */
     bool decoding;
-    bool decoder_made;
-    hpxi_http_decoder decoder;
+    hpxi_h1_content *decoder; /* made on first use, kept */
     hpxi_buf next_packed; /* of the redirect */
     hpxi_buf head;        /* headers and trailers that cannot be views (http_deliver.c) */
     uint32_t head_count;
@@ -155,6 +154,7 @@ struct hpxi_http_conn {
     hpxi_h1_reader reader;
     hpxi_http_request *exchange; /* the one request it serves */
     uint64_t exchange_from;      /* position in the socket's bytes where it begins */
+    uint64_t keep_alive_ns;      /* how long the peer said that it stays idle; 0: it did not */
     bool body_queued;            /* the exchange's body is in the buffers, all of it */
 
     /* HTTP/2 */
@@ -193,6 +193,12 @@ typedef struct hpxi_http_counters {
     hpxi_counter evicted;
     hpxi_counter connections;
     hpxi_counter idle;
+    hpxi_counter h2_bytes;
+    hpxi_counter h2_last_read_ns;
+    hpxi_counter h2_rtt_ns;
+    hpxi_counter h2_bdp_bytes;
+    hpxi_counter h2_window_bytes;
+    hpxi_counter h2_keep_alive_timeouts;
 } hpxi_http_counters;
 
 /* A client on one shard. */

@@ -210,6 +210,12 @@ hpx_status hpx_http_warm_up(
     return status;
 }
 
+static void stats_max(uint64_t *out, const hpxi_counter *counter)
+{
+    const uint64_t value = hpxi_counter_read(counter);
+    *out = value > *out ? value : *out;
+}
+
 void hpxi_http_stats_add(hpx_http_stats *out, const hpxi_http_counters *from)
 {
     out->requests += hpxi_counter_read(&from->requests);
@@ -231,6 +237,12 @@ void hpxi_http_stats_add(hpx_http_stats *out, const hpxi_http_counters *from)
     out->evicted += hpxi_counter_read(&from->evicted);
     out->connections += hpxi_counter_read(&from->connections);
     out->idle += hpxi_counter_read(&from->idle);
+    out->h2_bytes += hpxi_counter_read(&from->h2_bytes);
+    out->h2_keep_alive_timeouts += hpxi_counter_read(&from->h2_keep_alive_timeouts);
+    stats_max(&out->h2_last_read_ns, &from->h2_last_read_ns);
+    stats_max(&out->h2_rtt_ns, &from->h2_rtt_ns);
+    stats_max(&out->h2_bdp_bytes, &from->h2_bdp_bytes);
+    stats_max(&out->h2_window_bytes, &from->h2_window_bytes);
 }
 
 void hpx_http_get_stats(const hpx_http_client *client, hpx_http_stats *out)

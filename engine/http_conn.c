@@ -487,9 +487,12 @@ static bool conn_is_alive(hpxi_pool_item *item)
     if (conn->is_h2 && hpxi_h2_is_closing(conn->h2)) {
         return false;
     }
-    if (conn->core->shard->owner.now_ns - item->idle_since_ns < CONN_ASK_AFTER_NS ||
-        !item->served) {
+    const uint64_t idle_ns = conn->core->shard->owner.now_ns - item->idle_since_ns;
+    if (idle_ns < CONN_ASK_AFTER_NS || !item->served) {
         return true;
+    }
+    if (conn->keep_alive_ns != 0 && idle_ns >= conn->keep_alive_ns - conn->keep_alive_ns / 8) {
+        return false; /* about to be closed by the peer */
     }
     /* HTTP/2 may have bytes to say any time; HTTP/1.1 has no business to. */
     const int unread = hpxi_net_peek(sock->fd);

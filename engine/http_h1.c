@@ -224,6 +224,30 @@ static void h1_complete(
     hpxi_http_response_complete(request);
 }
 
+/* "Keep-Alive: timeout=5, max=100", which is in no RFC of today, but servers send it and
+ * mean it: the peer will close then, so the connection is not used shortly before. */
+static void h1_note_keep_alive(hpxi_http_conn *conn, const hpxi_h1_head *head)
+{
+    const hpxi_h1_field *field = hpxi_h1_field_find(head->fields, head->field_count, "keep-alive");
+    if (field == NULL) {
+        return;
+    }
+    static const char name[] = "timeout=";
+    const size_t name_bytes = sizeof(name) - 1;
+    hpx_span rest = field->value;
+    hpx_span element;
+    while (hpxi_h1_list_next(&rest, &element)) {
+        uint64_t seconds = 0;
+        if (element.size > name_bytes && memcmp(element.data, name, name_bytes) == 0) {
+            const hpx_span digits = {
+                .data = element.data + name_bytes, .size = element.size - name_bytes};
+            if (hpxi_h1_parse_length(digits, &seconds) == HPX_OK && seconds < 1000000) {
+                conn->keep_alive_ns = seconds * HPX_NS_PER_S;
+            }
+        }
+    }
+}
+
 static void h1_event(hpxi_http_conn *conn, const hpxi_h1_event *event, bool input_is_over)
 {
     hpxi_http_request *request = conn->exchange;
@@ -232,6 +256,7 @@ static void h1_event(hpxi_http_conn *conn, const hpxi_h1_event *event, bool inpu
         request->info.interim++;
         return;
     case HPXI_H1_EVENT_HEAD:
+        h1_note_keep_alive(conn, event->head);
         hpxi_http_deliver_head(
             request,
             event->head->status,

@@ -241,8 +241,19 @@ static void h2_closed(hpxi_http_conn *conn, const hpxi_h2_event *event)
 
 static void h2_body(hpxi_http_conn *conn, hpxi_http_request *request, const hpxi_h2_event *event)
 {
+    hpxi_count(&conn->core->counters->h2_bytes, event->data.size);
     const size_t held = hpxi_http_deliver_body(request, event->data);
     hpxi_h2_consume(conn->h2, event->stream, event->data.size - held);
+}
+
+/* The ping accounting's numbers, where hpx_http_get_stats() finds them. */
+static void h2_publish_ping(const hpxi_http_conn *conn)
+{
+    hpxi_http_counters *counters = conn->core->counters;
+    const hpxi_h2_ping_snapshot ping = hpxi_h2_ping_read(hpxi_h2_stats(conn->h2));
+    atomic_store_explicit(&counters->h2_rtt_ns, ping.rtt_ns, memory_order_relaxed);
+    atomic_store_explicit(&counters->h2_bdp_bytes, ping.bdp_bytes, memory_order_relaxed);
+    atomic_store_explicit(&counters->h2_window_bytes, ping.window_bytes, memory_order_relaxed);
 }
 
 static void h2_event(hpxi_http_conn *conn, const hpxi_h2_event *event)
@@ -281,8 +292,10 @@ static void h2_event(hpxi_http_conn *conn, const hpxi_h2_event *event)
     case HPXI_H2_GOAWAY:
         conn->h2_goaway = true;
         return;
-    case HPXI_H2_SETTINGS:
     case HPXI_H2_PONG:
+        h2_publish_ping(conn);
+        return;
+    case HPXI_H2_SETTINGS:
     case HPXI_H2_REQUEST:
         return;
     }
@@ -292,6 +305,9 @@ static void h2_event(hpxi_http_conn *conn, const hpxi_h2_event *event)
 static void h2_failed(hpxi_http_conn *conn, hpx_status status)
 {
     const hpxi_h2_failure_info failure = hpxi_h2_failure(conn->h2);
+    if (status == HPX_E_PONG_TIMEOUT) {
+        hpxi_count(&conn->core->counters->h2_keep_alive_timeouts, 1);
+    }
     hpx_error error;
     (void)hpxi_error_set(
         &error,
@@ -326,6 +342,8 @@ static void h2_events(hpxi_http_conn *conn, const uint8_t *data, size_t size)
 
 void hpxi_http_h2_bytes(hpxi_http_conn *conn, const uint8_t *data, size_t size)
 {
+    hpxi_http_counters *counters = conn->core->counters;
+    atomic_store_explicit(&counters->h2_last_read_ns, h2_now(conn), memory_order_relaxed);
     h2_events(conn, data, size);
     if (conn->state == HPXI_HTTP_OPEN) {
         hpxi_http_conn_mark(conn); /* answers, window updates */

@@ -74,10 +74,11 @@ typedef struct hpx_http_request {
     const char *url;                /* required: http://HOST[:PORT][/PATH][?QUERY] or https:// */
     const hpx_http_header *headers; /* besides Host, User-Agent, Accept-Encoding, Content-Length
                                        and Transfer-Encoding, which are added as needed. The first
-                                       three may be given here instead; the framing ones not */
-    uint32_t header_count;
+                                       three and Accept may be given here instead; not so the
+                                       framing ones, Connection, Expect and the like */
+    uint32_t header_count;          /* 0..124, 256 KiB in all */
     hpx_http_version version;
-    hpx_span body;                  /* the whole body, or */
+    hpx_span body;                  /* the whole body, up to 1 GiB, or */
     hpx_http_pull_fn pull;          /* its producer, */
     void *pull_user;                /* with its argument, */
     uint64_t body_bytes;            /* and the size it will have, or HPX_HTTP_SIZE_UNKNOWN */
@@ -90,8 +91,9 @@ typedef struct hpx_http_request {
     uint64_t idle_timeout_ns;       /* no byte in either direction while one is owed */
     hpx_tls_context *tls;           /* NULL: the client's */
     const char *tls_server_name;    /* SNI and name to verify; NULL: the URL's host */
-    const char *identity;           /* requests with different ones never share a connection: for
-                                       authentication that binds to it. NULL is one of its own */
+    const char *identity;           /* up to 255 bytes. Requests with different ones never share a
+                                       connection: for authentication that binds to it. NULL is one
+                                       of its own */
     void *user;                     /* comes back in every event */
 } hpx_http_request;
 
@@ -329,7 +331,8 @@ HPX_API int hpx_http_fd(hpx_http_client *client);
 
 /* ---- Counters -------------------------------------------------------------------------------- */
 
-/** Since the client was made, over all its shards. */
+/** Since the client was made, over all its shards; of h2_last_read_ns, h2_rtt_ns, h2_bdp_bytes and
+ *  h2_window_bytes the largest. Written by the shards alone, without locked instructions. */
 typedef struct hpx_http_stats {
     uint64_t requests;            /* taken by hpx_http_send(), as seen by the shards */
     uint64_t done;                /* outcomes */
@@ -350,6 +353,12 @@ typedef struct hpx_http_stats {
     uint64_t evicted;             /* idle connections closed to make room below connections_max */
     uint64_t connections;         /* open now */
     uint64_t idle;                /* of them idle */
+    uint64_t h2_bytes;            /* of DATA received on HTTP/2 connections */
+    uint64_t h2_last_read_ns;     /* hpx_clock_now_ns() when one of them was last read; 0: never */
+    uint64_t h2_rtt_ns;           /* smoothed, where a ping was answered last; 0: none was yet */
+    uint64_t h2_bdp_bytes;        /* bandwidth-delay product estimated there */
+    uint64_t h2_window_bytes;     /* receive window of a stream that follows from it */
+    uint64_t h2_keep_alive_timeouts; /* connections given up because a ping was not answered */
 } hpx_http_stats;
 
 /** Copy the counters. @thread client @blocks never */

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client_bed.h"
 #include "raw_server.h"
 #include "tests/support/descriptors.h"
 #include "tests/support/test.h"
+#include "ws_client_bed.h"
 
 #define MS   HPX_NS_PER_MS
 #define LONG CLIENT_LONG_NS
@@ -22,10 +22,10 @@
 static void test_client_when_connected_then_it_asks_and_closes_in_good_order(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     const uint32_t descriptors = test_descriptors();
-    client_bed_connect(&r);
+    ws_client_bed_connect(&r);
     assert_true(hpx_ws_client_is_connected(r.client));
     assert_int_equal(hpx_ws_client_get_state(r.client), HPX_CONN_READY);
     assert_int_equal(hpx_ws_client_get_epoch(r.client), 1);
@@ -52,16 +52,16 @@ static void test_client_when_connected_then_it_asks_and_closes_in_good_order(voi
     hpx_ws_client_free(r.client);
     r.client = NULL;
     assert_int_equal(r.memory.live, 0);
-    client_bed_until_descriptors(descriptors);
-    client_bed_close(&r);
+    ws_client_bed_until_descriptors(descriptors);
+    ws_client_bed_close(&r);
 }
 
 /* Its own engine, the caller's, the caller's port. */
 static void test_client_when_engine_or_port_is_given_then_it_uses_them(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     hpx_engine_config engine_config = HPX_ENGINE_CONFIG_INIT;
     engine_config.shard_count = 2;
     engine_config.allocator = fa_allocator(&r.memory);
@@ -85,7 +85,7 @@ static void test_client_when_engine_or_port_is_given_then_it_uses_them(void **st
         hpx_ws_client_free(clients[i]);
     }
     /* The caller's port stays open, the connection on it does not. */
-    for (uint32_t alive = 3; alive != 0; client_bed_nap(MS)) {
+    for (uint32_t alive = 3; alive != 0; ws_client_bed_nap(MS)) {
         alive = venue_lock(&r.venue)->alive;
         venue_unlock(&r.venue);
     }
@@ -93,12 +93,12 @@ static void test_client_when_engine_or_port_is_given_then_it_uses_them(void **st
     assert_int_equal(hpx_engine_stop_wait(engine, LONG), HPX_OK);
     hpx_engine_free(engine);
     assert_int_equal(r.memory.live, 0); /* each client's block went with its CLOSED */
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Not up: the precise error, in time ------------------------------------------------------ */
 
-static void assert_fails(client_bed *r, uint64_t timeout_ns, hpx_status status, hpx_error *error)
+static void assert_fails(ws_client_bed *r, uint64_t timeout_ns, hpx_status status, hpx_error *error)
 {
     const uint32_t descriptors = test_descriptors();
     const uint64_t start_ns = hpx_clock_now_ns();
@@ -110,16 +110,16 @@ static void assert_fails(client_bed *r, uint64_t timeout_ns, hpx_status status, 
     assert_null(r->client);
     assert_int_equal(error->status, status);
     assert_int_equal(r->memory.live, 0);
-    client_bed_until_descriptors(descriptors);
+    ws_client_bed_until_descriptors(descriptors);
 }
 
 static void test_client_when_refused_then_the_cause_at_once_or_at_the_timeout(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     uint16_t port;
-    const int fd = client_bed_closed_port(&port);
+    const int fd = ws_client_bed_closed_port(&port);
     char url[64];
     snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", port);
     r.ws.url = url;
@@ -140,14 +140,14 @@ static void test_client_when_refused_then_the_cause_at_once_or_at_the_timeout(vo
     assert_non_null(strstr(error.detail, "last failure: "));
     assert_non_null(strstr(error.detail, "refused"));
     (void)close(fd);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void test_client_when_nobody_answers_then_timeout_tells_the_state(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     raw_server server;
     raw_server_open(&server, RAW_SILENT_UPGRADE);
     char url[64];
@@ -157,14 +157,14 @@ static void test_client_when_nobody_answers_then_timeout_tells_the_state(void **
     assert_fails(&r, 50 * MS, HPX_E_TIMEOUT, &error);
     assert_non_null(strstr(error.detail, "still upgrading; no attempt has failed"));
     raw_server_close(&server);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void test_client_when_authentication_is_refused_then_that_error(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     venue_lock(&r.venue)->refuse_auth = true;
     venue_unlock(&r.venue);
     r.dialect.secret = "s3cret";
@@ -173,7 +173,7 @@ static void test_client_when_authentication_is_refused_then_that_error(void **st
     assert_fails(&r, LONG, HPX_E_AUTH_FAILED, &error);
     assert_int_equal(error.stage, HPX_STAGE_AUTH);
     assert_non_null(strstr(error.detail, "bad secret"));
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void on_event_of_nobody(hpx_conn *conn, const hpx_event *event, void *user)
@@ -186,8 +186,8 @@ static void on_event_of_nobody(hpx_conn *conn, const hpx_event *event, void *use
 static void test_client_when_the_config_is_bad_then_the_error_names_it(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     hpx_engine *const some_engine = (hpx_engine *)&r;
     const struct {
         const char *word;
@@ -229,7 +229,7 @@ static void test_client_when_the_config_is_bad_then_the_error_names_it(void **st
         assert_int_equal(r.memory.live, 0);
     }
     hpx_ws_client_free(NULL);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Kept up --------------------------------------------------------------------------------- */
@@ -238,9 +238,9 @@ static void test_client_when_the_config_is_bad_then_the_error_names_it(void **st
 static void test_client_when_never_called_then_it_is_reconnected_all_the_same(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     for (uint32_t i = 1; i <= 100; i++) {
         venue_thread_until(&r.venue, &r.venue.bed.venue.connects, i);
         venue_thread_drop(&r.venue);
@@ -255,7 +255,7 @@ static void test_client_when_never_called_then_it_is_reconnected_all_the_same(vo
     assert_true(last == HPX_E_EOF || last == -ECONNRESET);
     assert_int_equal(error.status, last);
     assert_true(error.detail[0] != '\0');
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 typedef struct watcher {
@@ -290,9 +290,9 @@ static void *watch(void *arg)
 static void test_client_when_another_thread_looks_then_it_sees_whole_errors(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     watcher w = {.client = r.client};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);
@@ -301,7 +301,7 @@ static void test_client_when_another_thread_looks_then_it_sees_whole_errors(void
         assert_int_equal(hpx_handle_reconnect(hpx_ws_client_handle(r.client), reason), HPX_OK);
         const uint64_t until = hpx_clock_now_ns() + LONG;
         while (hpx_ws_client_get_epoch(r.client) <= i && hpx_clock_now_ns() < until) {
-            client_bed_nap(MS / 20);
+            ws_client_bed_nap(MS / 20);
         }
     }
     assert_int_equal(hpx_ws_client_get_epoch(r.client), 201);
@@ -309,7 +309,7 @@ static void test_client_when_another_thread_looks_then_it_sees_whole_errors(void
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_false(w.torn);
     assert_true(w.looks > 0);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */
@@ -317,9 +317,9 @@ static void test_client_when_another_thread_looks_then_it_sees_whole_errors(void
 static void test_client_when_several_requests_then_each_has_its_reply(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     int users[3];
     uint64_t tokens[3];
     hpx_reply reply;
@@ -350,7 +350,7 @@ static void test_client_when_several_requests_then_each_has_its_reply(void **sta
     assert_int_equal(hpx_ws_client_close_wait(r.client, 0, (hpx_span){0}, LONG), HPX_OK);
     assert_int_equal(hpx_ws_client_reply_wait(r.client, &reply, LONG), 1);
     assert_int_equal(reply.status, HPX_E_DISCONNECTED);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Subscriptions --------------------------------------------------------------------------- */
@@ -358,9 +358,9 @@ static void test_client_when_several_requests_then_each_has_its_reply(void **sta
 static void test_client_when_subscribed_then_updates_until_it_lets_go(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_update update;
     hpx_subscription *from = NULL;
     hpx_error error;
@@ -368,10 +368,10 @@ static void test_client_when_subscribed_then_updates_until_it_lets_go(void **sta
     assert_int_equal(hpx_ws_client_update_wait(r.client, &update, NULL, LONG), HPX_E_CLOSED);
     hpx_subscription *a;
     assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, &a, &error), HPX_OK);
-    (void)client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
+    (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
     assert_ptr_equal(from, a);
-    client_bed_say(&r, "upd a 1");
-    update = client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
+    ws_client_bed_say(&r, "upd a 1");
+    update = ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
     assert_true(span_ends_with(update.payload, " 1"));
     /* The one in hand does not count as news. */
     assert_int_equal(hpx_ws_client_next_update(r.client, &update, NULL), 0);
@@ -380,10 +380,10 @@ static void test_client_when_subscribed_then_updates_until_it_lets_go(void **sta
     const hpx_span pair[] = {hpx_span_of("b"), hpx_span_of("c")};
     hpx_subscription *bc;
     assert_int_equal(hpx_ws_client_subscribe_many(r.client, pair, 2, NULL, &bc, &error), HPX_OK);
-    (void)client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
+    (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
     assert_ptr_equal(from, bc);
-    client_bed_say(&r, "upd c 2");
-    update = client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
+    ws_client_bed_say(&r, "upd c 2");
+    update = ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
     assert_ptr_equal(from, bc);
     assert_int_equal(update.topic_index, 1);
 
@@ -397,24 +397,24 @@ static void test_client_when_subscribed_then_updates_until_it_lets_go(void **sta
     } while (update.kind != HPX_UPDATE_ENDED);
     assert_int_equal(hpx_ws_client_update_wait(r.client, &update, NULL, LONG), HPX_E_CLOSED);
     assert_int_equal(hpx_ws_client_subscribe(r.client, "d", NULL, NULL, &error), HPX_E_CLOSED);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void test_client_when_the_connection_is_lost_then_subscriptions_come_back(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_error error;
     assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
-    (void)client_bed_expect(&r, HPX_UPDATE_LIVE, NULL);
+    (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, NULL);
     venue_thread_drop(&r.venue);
-    assert_int_equal(client_bed_expect(&r, HPX_UPDATE_INTERRUPTED, NULL).epoch, 1);
-    assert_int_equal(client_bed_expect(&r, HPX_UPDATE_LIVE, NULL).epoch, 2);
-    client_bed_say(&r, "upd a again");
-    assert_int_equal(client_bed_expect(&r, HPX_UPDATE_MESSAGE, NULL).epoch, 2);
-    client_bed_close(&r);
+    assert_int_equal(ws_client_bed_expect(&r, HPX_UPDATE_INTERRUPTED, NULL).epoch, 1);
+    assert_int_equal(ws_client_bed_expect(&r, HPX_UPDATE_LIVE, NULL).epoch, 2);
+    ws_client_bed_say(&r, "upd a again");
+    assert_int_equal(ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, NULL).epoch, 2);
+    ws_client_bed_close(&r);
 }
 
 static void say_busy(venue *v, void *arg)
@@ -431,9 +431,9 @@ static void say_busy(venue *v, void *arg)
 static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_subscription *subs[12]; /* more than the first room for them */
     hpx_error error;
     hpx_subscription *from;
@@ -441,7 +441,7 @@ static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void
         char name[8];
         snprintf(name, sizeof(name), "t%zu", i);
         assert_int_equal(hpx_ws_client_subscribe(r.client, name, NULL, &subs[i], &error), HPX_OK);
-        (void)client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
+        (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
         assert_ptr_equal(from, subs[i]);
     }
     venue_thread_call(&r.venue, say_busy, NULL);
@@ -449,11 +449,11 @@ static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void
     assert_int_equal(hpx_ws_client_request_wait(r.client, hpx_span_of("req x"), 0, &reply), HPX_OK);
     uint32_t quiet = 0;
     for (int i = 0; i < 4; i++) {
-        (void)client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
+        (void)ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
         quiet += from == subs[11] ? 1 : 0;
     }
     assert_int_equal(quiet, 2);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
@@ -461,14 +461,14 @@ static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void
 static void test_client_when_messages_are_of_nobody_then_they_are_queued(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_event message;
     assert_int_equal(hpx_ws_client_next_message(r.client, &message), 0);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, 5 * MS), HPX_E_TIMEOUT);
-    client_bed_say(&r, "sys one");
-    client_bed_say(&r, "what");
+    ws_client_bed_say(&r, "sys one");
+    ws_client_bed_say(&r, "what");
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
     assert_int_equal(message.kind, HPX_EVENT_MESSAGE);
     assert_int_equal(message.message_kind, HPX_MESSAGE_TEXT);
@@ -479,7 +479,7 @@ static void test_client_when_messages_are_of_nobody_then_they_are_queued(void **
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
     assert_int_equal(message.message_class, HPX_CLASS_UNKNOWN);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, 5 * MS), HPX_E_TIMEOUT);
-    client_bed_say(&r, "sys last");
+    ws_client_bed_say(&r, "sys last");
     assert_int_equal(hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("hello")), HPX_OK);
     venue_thread_until(&r.venue, &r.venue.bed.venue.sends, 1);
     assert_int_equal(hpx_ws_client_close_wait(r.client, 0, (hpx_span){0}, LONG), HPX_OK);
@@ -488,7 +488,7 @@ static void test_client_when_messages_are_of_nobody_then_they_are_queued(void **
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), HPX_E_CLOSED);
     assert_int_equal(
         hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("x")), HPX_E_NOT_CONNECTED);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 #define FLOOD 200u
@@ -508,11 +508,11 @@ static void say_flood(venue *v, void *arg)
 static void test_client_when_the_queue_is_full_then_drops_are_counted_and_told(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     r.config.message_ring_bytes = 4096;
     r.ws.protocol = NULL; /* every message is the application's */
-    client_bed_connect(&r);
+    ws_client_bed_connect(&r);
     hpx_reply reply;
     assert_int_equal(hpx_ws_client_request(r.client, hpx_span_of("x"), 0, NULL, NULL), HPX_E_STATE);
     assert_int_equal(hpx_ws_client_next_reply(r.client, &reply), 0);
@@ -521,7 +521,7 @@ static void test_client_when_the_queue_is_full_then_drops_are_counted_and_told(v
     /* The ring is full before the first is taken; from then on they come as they may. */
     const uint64_t until = hpx_clock_now_ns() + LONG;
     while (hpx_ws_client_messages_dropped(r.client) < 2 && hpx_clock_now_ns() < until) {
-        client_bed_nap(MS / 10);
+        ws_client_bed_nap(MS / 10);
     }
     hpx_event message;
     uint64_t taken = 0;
@@ -537,11 +537,11 @@ static void test_client_when_the_queue_is_full_then_drops_are_counted_and_told(v
     const uint64_t dropped = hpx_ws_client_messages_dropped(r.client);
     assert_int_equal(taken + dropped, FLOOD + 1);
     assert_true(taken > 20);
-    client_bed_say(&r, "after");
+    ws_client_bed_say(&r, "after");
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
     assert_true(span_ends_with(message.payload, "after"));
     assert_int_equal(missed + message.missed, dropped);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 typedef struct heard {
@@ -562,21 +562,21 @@ static void hear(hpx_conn *conn, const hpx_event *event, void *user)
 static void test_client_when_on_message_is_set_then_it_gets_them(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     heard h = {0};
     r.config.on_message = hear;
     r.config.user = &h;
-    client_bed_connect(&r);
-    client_bed_say(&r, "sys one");
-    client_bed_say(&r, "sys two");
+    ws_client_bed_connect(&r);
+    ws_client_bed_say(&r, "sys one");
+    ws_client_bed_say(&r, "sys two");
     venue_thread_until(&r.venue, &r.venue.bed.venue.sends, 2); /* they come back */
     assert_int_equal(atomic_load(&h.count), 2);
     assert_false(atomic_load(&h.wrong));
     hpx_event message;
     assert_int_equal(hpx_ws_client_next_message(r.client, &message), HPX_E_STATE);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), HPX_E_STATE);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 int main(void)

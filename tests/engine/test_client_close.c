@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "client_bed.h"
 #include "raw_server.h"
 #include "tests/support/test.h"
+#include "ws_client_bed.h"
 
 #define MS   HPX_NS_PER_MS
 #define LONG CLIENT_LONG_NS
@@ -28,7 +28,7 @@ typedef struct full_listener {
 
 static void full_listener_open(full_listener *full)
 {
-    full->fds[0] = client_bed_closed_port(&full->port);
+    full->fds[0] = ws_client_bed_closed_port(&full->port);
     assert_int_equal(listen(full->fds[0], 0), 0);
     const struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -38,7 +38,7 @@ static void full_listener_open(full_listener *full)
         full->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         (void)connect(full->fds[i], (const struct sockaddr *)&address, sizeof(address));
     }
-    client_bed_nap(10 * MS);
+    ws_client_bed_nap(10 * MS);
 }
 
 static void full_listener_close(full_listener *full)
@@ -54,10 +54,10 @@ typedef struct state_row {
 } state_row;
 
 /* Up, with a topic, and down again, to restore the topic without an answer. */
-static void reach_resubscribing(client_bed *r)
+static void reach_resubscribing(ws_client_bed *r)
 {
     hpx_error error;
-    (void)client_bed_expect(r, HPX_UPDATE_LIVE, NULL);
+    (void)ws_client_bed_expect(r, HPX_UPDATE_LIVE, NULL);
     assert_int_equal(hpx_ws_client_ready_wait(r->client, LONG, &error), HPX_OK);
     venue_lock(&r->venue)->stall_subscribe = true;
     venue_unlock(&r->venue);
@@ -65,7 +65,7 @@ static void reach_resubscribing(client_bed *r)
 }
 
 /* By close_wait(), or by free() alone: in time, and nothing is left. */
-static void check_close(client_bed *r, const state_row *row, hpx_engine *engine, bool by_free)
+static void check_close(ws_client_bed *r, const state_row *row, hpx_engine *engine, bool by_free)
 {
     venue *v = venue_lock(&r->venue);
     v->stall_auth = row->state == HPX_CONN_AUTHENTICATING;
@@ -82,7 +82,7 @@ static void check_close(client_bed *r, const state_row *row, hpx_engine *engine,
     if (row->state == HPX_CONN_RESUBSCRIBING) {
         reach_resubscribing(r);
     }
-    client_bed_until_state(r->client, row->state);
+    ws_client_bed_until_state(r->client, row->state);
     if (!by_free) {
         assert_int_equal(
             hpx_ws_client_close_wait(r->client, 1000, hpx_span_of("bye"), LONG), HPX_OK);
@@ -99,11 +99,11 @@ static void check_close(client_bed *r, const state_row *row, hpx_engine *engine,
 static void test_client_when_closed_in_any_state_then_it_is_closed(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     uint16_t refused;
     uint16_t mute; /* a name server that is not there */
-    const int refused_fd = client_bed_closed_port(&refused);
+    const int refused_fd = ws_client_bed_closed_port(&refused);
     const int mute_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
@@ -149,16 +149,16 @@ static void test_client_when_closed_in_any_state_then_it_is_closed(void **state)
     full_listener_close(&full);
     (void)close(refused_fd);
     (void)close(mute_fd);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* Everything unread: replies, updates, messages, a request under way, live subscriptions. */
 static void test_client_when_freed_with_all_unread_then_nothing_is_left(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
-    client_bed_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_error error;
     assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
     for (int i = 0; i < 5; i++) {
@@ -166,8 +166,8 @@ static void test_client_when_freed_with_all_unread_then_nothing_is_left(void **s
             hpx_ws_client_request(r.client, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
     }
     venue_thread_until(&r.venue, &r.venue.bed.venue.requests, 5);
-    client_bed_say(&r, "sys one");
-    client_bed_say(&r, "upd a 1");
+    ws_client_bed_say(&r, "sys one");
+    ws_client_bed_say(&r, "upd a 1");
     venue_lock(&r.venue)->keep_requests = true;
     venue_unlock(&r.venue);
     hpx_reply reply;
@@ -177,28 +177,28 @@ static void test_client_when_freed_with_all_unread_then_nothing_is_left(void **s
     hpx_ws_client_free(r.client);
     r.client = NULL;
     assert_int_equal(r.memory.live, 0);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* The shard may find the commands, the release and the stop in one turn or in many. */
 static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     for (uint32_t i = 0; i < 36; i++) {
         hpx_error error;
         if (i % 3 != 0) {
             assert_int_equal(hpx_ws_client_connect(&r.client, &r.ws, &r.config, &error), HPX_OK);
         } else {
-            client_bed_connect(&r);
+            ws_client_bed_connect(&r);
         }
         assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
         assert_int_equal(hpx_ws_client_subscribe(r.client, "b", NULL, NULL, &error), HPX_OK);
         (void)!hpx_ws_client_request(r.client, hpx_span_of("req x"), 0, NULL, NULL);
         (void)!hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("x"));
         if (i % 2 != 0) {
-            client_bed_nap(20 * HPX_NS_PER_US);
+            ws_client_bed_nap(20 * HPX_NS_PER_US);
         }
         hpx_ws_client_free(r.client);
         r.client = NULL;
@@ -206,7 +206,7 @@ static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing
             fail_msg("round %u: %zu blocks are left", i, (size_t)r.memory.live);
         }
     }
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* Asked for, and the shard stops before it has looked: the connection is made and has its end, or
@@ -214,8 +214,8 @@ static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing
 static void test_client_when_the_shard_stops_before_it_looked_then_closed_is_told(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
     config.allocator = fa_allocator(&r.memory);
     config.shard_mode = HPX_SHARDS_POLLED;
@@ -237,16 +237,16 @@ static void test_client_when_the_shard_stops_before_it_looked_then_closed_is_tol
     r.client = NULL;
     hpx_port_close(port);
     hpx_engine_free(engine);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-static client_bed *memory_rig;
+static ws_client_bed *memory_rig;
 
 static void memory_scenario(hpx_allocator allocator, bool expect_success)
 {
-    client_bed *r = memory_rig;
+    ws_client_bed *r = memory_rig;
     hpx_ws_client_config config = HPX_WS_CLIENT_CONFIG_INIT;
     config.allocator = allocator;
     hpx_ws_config ws = r->ws;
@@ -280,11 +280,11 @@ static void memory_scenario(hpx_allocator allocator, bool expect_success)
 static void test_client_when_any_allocation_fails_then_it_is_told_and_nothing_leaks(void **state)
 {
     (void)state;
-    client_bed r;
-    client_bed_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     memory_rig = &r;
     fa_exhaust(memory_scenario);
-    client_bed_close(&r);
+    ws_client_bed_close(&r);
 }
 
 int main(void)

@@ -196,6 +196,29 @@ static void test_idle_when_bytes_or_eof_come_then_the_connection_is_never_used(v
     }
 }
 
+static void test_idle_when_near_the_peers_keep_alive_then_not_used(void **state)
+{
+    (void)state;
+    bed_begin();
+    http_answer *answer = client_bed_get(&bed, "/");
+    const int fd = client_bed_serve(
+        &bed,
+        answer,
+        "HTTP/1.1 200 OK\r\nKeep-Alive: max=5, timeout=1\r\nContent-Length: 2\r\n\r\nok");
+    const uint64_t until_ns = hpx_clock_now_ns() + 900 * HPX_NS_PER_MS;
+    while (hpx_clock_now_ns() < until_ns) {
+        client_bed_turn(&bed, 1);
+    }
+    http_answer *next = client_bed_post(&bed, "/", "order");
+    const int other = client_bed_serve(&bed, next, OK_2);
+    client_bed_expect_done(next, 200, "ok");
+    assert_false(next->info.reused);
+    assert_true(client_bed_is_closed(&bed, fd));
+    close(fd);
+    close(other);
+    client_bed_close(&bed);
+}
+
 /* The server takes the bytes of a request and goes: what it did with them nobody knows. */
 static void test_request_when_connection_lost_after_it_then_unknown_and_sent_once(void **state)
 {
@@ -421,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_collect_when_asked_then_one_event_with_everything),
         cmocka_unit_test(test_response_when_whole_then_done_and_reused_only_if_safe),
         cmocka_unit_test(test_idle_when_bytes_or_eof_come_then_the_connection_is_never_used),
+        cmocka_unit_test(test_idle_when_near_the_peers_keep_alive_then_not_used),
         cmocka_unit_test(test_request_when_connection_lost_after_it_then_unknown_and_sent_once),
         cmocka_unit_test(test_request_when_nothing_was_written_then_tried_again_and_counted),
         cmocka_unit_test(test_response_when_malformed_then_refused_and_connection_closed),

@@ -33,6 +33,9 @@ enum {
 #define PREFACE_BYTES 24u
 #define FRAME_HEAD    9u
 
+#define CANCELS 10000u
+#define BATCH   20u
+
 static client_bed bed;
 
 /* The server's end of one connection. */
@@ -41,6 +44,7 @@ typedef struct peer {
     uint8_t in[65536];
     size_t size;
     bool greeted;
+    bool silent;          /* answers no PING */
     uint32_t counts[256]; /* frames read, by type */
     uint64_t data_bytes;
     uint32_t last_stream; /* of the last HEADERS */
@@ -124,6 +128,8 @@ static bool take_frame(peer *p)
         p->data_bytes += size;
     } else if (head[3] == SETTINGS && (head[4] & ACK) == 0) {
         put(p, SETTINGS, ACK, 0, NULL, 0);
+    } else if (head[3] == PING && (head[4] & ACK) == 0 && !p->silent) {
+        put(p, PING, ACK, 0, head + FRAME_HEAD, size);
     }
     const size_t used = skip + FRAME_HEAD + size;
     memmove(p->in, p->in + used, p->size - used);
@@ -358,6 +364,44 @@ static void test_refused_when_rst_stream_then_again_up_to_the_limit(void **state
     bed_end(&p);
 }
 
+static int produce(void *user, uint8_t *to, size_t size)
+{
+    uint32_t *left = user;
+    assert_true(size >= 4);
+    if (*left == 0) {
+        return 0;
+    }
+    (*left)--;
+    memcpy(to, "part", 4);
+    return 4;
+}
+
+/* What the app's producer gave is gone: it cannot be sent again, though it would be safe. */
+static void test_refused_when_the_body_was_pulled_then_not_again_but_processed_no(void **state)
+{
+    (void)state;
+    static peer p;
+    bed_begin();
+    uint32_t left = 1;
+    hpx_http_request request = HPX_HTTP_REQUEST_INIT;
+    request.url = "/";
+    request.method = "POST";
+    request.version = HPX_HTTP_2_PRIOR_KNOWLEDGE;
+    request.pull = produce;
+    request.pull_user = &left;
+    request.body_bytes = HPX_HTTP_SIZE_UNKNOWN;
+    http_answer *answer = client_bed_send(&bed, &request);
+    accept_peer(&p);
+    until(&p, DATA, 1);
+    put_u32(&p, RST_STREAM, 1, 7);
+    client_bed_until_end(&bed, answer);
+    expect_failed(answer, HPX_E_H2_REFUSED, HPX_HTTP_PROCESSED_NO);
+    assert_int_equal(answer->info.attempts, 1);
+    read_frames(&p);
+    assert_int_equal(p.counts[HEADERS], 1);
+    bed_end(&p);
+}
+
 static void test_reset_when_by_peer_then_unknown_with_its_code(void **state)
 {
     (void)state;
@@ -489,26 +533,35 @@ static void test_late_frames_when_cancelled_then_ignored_and_the_window_stays_wh
     until(&p, HEADERS, 1);
     answer_ok(&p, 1);
     client_bed_until_end(&bed, &bed.answers[0]);
-    uint32_t stream = 1;
-    for (uint32_t i = 0; i < 1500; i++) { /* 24 MB: many windows' worth */
+    for (uint32_t i = 0; i < CANCELS; i += BATCH) { /* 10,000 streams, far more than a window */
         bed.answer_count = 1;
-        http_answer *answer = ask("GET", NULL);
-        until(&p, HEADERS, i + 2);
-        stream = p.last_stream;
-        put(&p, HEADERS, END_HEADERS, stream, OK_HEAD, 1);
-        put(&p, DATA, 0, stream, block, i % 3 == 0 ? 100 : sizeof(block));
-        if (i % 2 == 0) {
+        http_answer *answers[BATCH];
+        for (uint32_t k = 0; k < BATCH; k++) {
+            answers[k] = ask("GET", NULL);
+        }
+        until(&p, HEADERS, i + 1 + BATCH);
+        for (uint32_t k = 0; k < BATCH; k++) {
+            const uint32_t stream = p.last_stream - 2 * k;
+            put(&p, HEADERS, END_HEADERS, stream, OK_HEAD, 1);
+            put(&p, DATA, 0, stream, block, k % 3 == 0 ? 100 : sizeof(block) / 4);
+        }
+        if (i % (2 * BATCH) == 0) {
             client_bed_turn(&bed, 2);
         }
-        assert_int_equal(hpx_http_cancel(bed.client, answer->id), HPX_OK);
-        client_bed_until_end(&bed, answer);
-        assert_int_equal(answer->outcome, HPX_HTTP_CANCELLED);
-        put(&p, DATA, 0, stream, block, 1000); /* it had not heard yet */
+        for (uint32_t k = 0; k < BATCH; k++) {
+            assert_int_equal(hpx_http_cancel(bed.client, answers[k]->id), HPX_OK);
+        }
+        for (uint32_t k = 0; k < BATCH; k++) {
+            client_bed_until_end(&bed, answers[k]);
+            assert_int_equal(answers[k]->outcome, HPX_HTTP_CANCELLED);
+            put(&p, DATA, 0, p.last_stream - 2 * k, block, 1000); /* it had not heard yet */
+        }
         read_frames(&p);
     }
-    assert_int_equal(p.counts[RST_STREAM], 1500);
+    until(&p, RST_STREAM, CANCELS);
+    assert_int_equal(p.counts[RST_STREAM], CANCELS);
     http_answer *last = ask("GET", NULL);
-    until(&p, HEADERS, 1502);
+    until(&p, HEADERS, CANCELS + 2);
     answer_ok(&p, p.last_stream);
     client_bed_until_end(&bed, last);
     expect_done(last);
@@ -563,11 +616,44 @@ static void test_keep_alive_when_the_peer_is_silent_then_lost(void **state)
     client_bed_open(&bed);
     http_answer *answer = ask("GET", NULL);
     accept_peer(&p);
+    p.silent = true;
     until(&p, HEADERS, 1);
     client_bed_until_end(&bed, answer);
     expect_failed(answer, HPX_E_PONG_TIMEOUT, HPX_HTTP_PROCESSED_UNKNOWN);
     read_frames(&p);
     assert_int_equal(p.counts[PING], 1);
+    hpx_http_stats stats;
+    client_bed_stats(&bed, &stats);
+    assert_int_equal(stats.h2_keep_alive_timeouts, 1);
+    bed_end(&p);
+}
+
+static void test_ping_when_data_flows_then_its_numbers_are_in_the_stats(void **state)
+{
+    (void)state;
+    static peer p;
+    static uint8_t block[16384];
+    hpx_http_stats stats;
+    bed_begin();
+    http_answer *answer = ask("GET", NULL);
+    accept_peer(&p);
+    until(&p, HEADERS, 1);
+    client_bed_stats(&bed, &stats);
+    assert_int_equal(stats.h2_rtt_ns, 0);
+    put(&p, HEADERS, END_HEADERS, 1, OK_HEAD, 1);
+    for (int i = 0; i < 8; i++) {
+        put(&p, DATA, 0, 1, block, sizeof(block));
+    }
+    until(&p, PING, 1);
+    put(&p, DATA, END_STREAM, 1, NULL, 0);
+    client_bed_until_end(&bed, answer);
+    client_bed_turn(&bed, 10);
+    client_bed_stats(&bed, &stats);
+    assert_int_equal(stats.h2_bytes, 8 * sizeof(block));
+    assert_true(stats.h2_rtt_ns != 0);
+    assert_true(stats.h2_window_bytes != 0);
+    assert_true(stats.h2_last_read_ns != 0 && stats.h2_last_read_ns <= hpx_clock_now_ns());
+    assert_int_equal(stats.h2_keep_alive_timeouts, 0);
     bed_end(&p);
 }
 
@@ -683,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_goaway_when_streams_are_above_it_then_they_go_elsewhere_once),
         cmocka_unit_test(test_goaway_when_the_stream_is_below_it_then_unknown_and_not_sent_again),
         cmocka_unit_test(test_refused_when_rst_stream_then_again_up_to_the_limit),
+        cmocka_unit_test(test_refused_when_the_body_was_pulled_then_not_again_but_processed_no),
         cmocka_unit_test(test_reset_when_by_peer_then_unknown_with_its_code),
         cmocka_unit_test(test_connection_when_lost_in_the_body_then_failed_not_done),
         cmocka_unit_test(test_reset_when_the_response_is_whole_then_done),
@@ -691,6 +778,7 @@ int main(void)
         cmocka_unit_test(test_late_frames_when_cancelled_then_ignored_and_the_window_stays_whole),
         cmocka_unit_test(test_pause_when_data_comes_then_no_window_is_given),
         cmocka_unit_test(test_keep_alive_when_the_peer_is_silent_then_lost),
+        cmocka_unit_test(test_ping_when_data_flows_then_its_numbers_are_in_the_stats),
         cmocka_unit_test(test_idle_when_the_peer_closes_then_the_next_request_connects_anew),
         cmocka_unit_test(test_steady_state_when_requests_repeat_then_nothing_is_allocated),
         cmocka_unit_test(test_memory_when_each_allocation_fails_then_an_end_and_no_leak),

@@ -8,9 +8,13 @@
  *   GET /N   N bytes: byte i is (uint8_t)(i * 31)      POST   how many bytes came, in decimal
  *   GET /hold  is never answered
  */
+#include <arpa/inet.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <hpx/hpx.h>
 
@@ -310,6 +314,85 @@ static void test_port_when_the_app_is_slow_then_nothing_is_lost(void **state)
     }
 }
 
+#define GZIP_PLAIN_BYTES (8u << 20)
+
+/* Serves one request with a gzip body of GZIP_PLAIN_BYTES, a little at a time. */
+static void *gzip_main(void *user)
+{
+    const int listener = *(const int *)user;
+    const int fd = accept(listener, NULL, NULL);
+    uint8_t *plain = malloc(GZIP_PLAIN_BYTES);
+    uint8_t *packed = malloc(1u << 20);
+    z_stream stream = {0};
+    char text[2048];
+    for (size_t i = 0; i < GZIP_PLAIN_BYTES; i++) {
+        plain[i] = (uint8_t)(i * 31);
+    }
+    (void)deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+    stream.next_in = plain;
+    stream.avail_in = GZIP_PLAIN_BYTES;
+    stream.next_out = packed;
+    stream.avail_out = 1u << 20;
+    (void)deflate(&stream, Z_FINISH);
+    const size_t size = (1u << 20) - stream.avail_out;
+    deflateEnd(&stream);
+    (void)recv(fd, text, sizeof(text), 0);
+    const int head = snprintf(
+        text,
+        sizeof(text),
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+        size);
+    (void)send(fd, text, (size_t)head, MSG_NOSIGNAL);
+    for (size_t at = 0; at < size; at += 500) {
+        (void)send(fd, packed + at, size - at < 500 ? size - at : 500, MSG_NOSIGNAL);
+        usleep(200);
+    }
+    free(plain);
+    free(packed);
+    (void)recv(fd, text, sizeof(text), 0); /* until the client goes */
+    close(fd);
+    return NULL;
+}
+
+/* A few bytes become many while the ring is full: what is decoded waits, and then goes first. */
+static void test_port_when_decoding_into_a_full_ring_then_in_order(void **state)
+{
+    (void)state;
+    prepare();
+    b.config.event_ring_bytes = 64u << 10;
+    b.config.header_bytes_max = 4096;
+    b.config.headers_max = 64;
+    open_client();
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t address_bytes = sizeof(address);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, address_bytes), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &address_bytes), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, gzip_main, &listener), 0);
+    const uint32_t port = b.server.port;
+    b.server.port = ntohs(address.sin_port);
+    hpx_http_request request = HPX_HTTP_REQUEST_INIT;
+    request.flags = HPX_HTTP_DECODE;
+    const answer *a = ask_with(&request, "/");
+    b.server.port = port;
+    hpx_http_event event;
+    for (uint32_t taken = 0; b.ended < b.count; taken++) {
+        if (taken % 16 == 0) {
+            usleep(500);
+        }
+        assert_int_equal(hpx_http_wait(b.client, &event, PATIENCE_NS), 1);
+        take(&event);
+    }
+    assert_int_equal(a->outcome, HPX_HTTP_DONE);
+    assert_int_equal(a->body_bytes, GZIP_PLAIN_BYTES);
+    finish();
+    (void)pthread_join(thread, NULL);
+    close(listener);
+}
+
 static void test_port_when_collected_and_large_then_one_event_beyond_the_ring(void **state)
 {
     (void)state;
@@ -582,6 +665,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_port_when_many_requests_then_each_ends_once_and_whole),
         cmocka_unit_test(test_port_when_the_app_is_slow_then_nothing_is_lost),
+        cmocka_unit_test(test_port_when_decoding_into_a_full_ring_then_in_order),
         cmocka_unit_test(test_port_when_collected_and_large_then_one_event_beyond_the_ring),
         cmocka_unit_test(test_port_when_the_body_is_large_then_it_goes_as_a_block),
         cmocka_unit_test(test_port_when_cancelled_at_any_moment_then_one_end_each),

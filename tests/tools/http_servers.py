@@ -15,6 +15,7 @@ import hashlib
 import http.server
 import json
 import os
+import pty
 import shutil
 import socket
 import ssl
@@ -349,6 +350,36 @@ class Python(unittest.TestCase):
         self.assertEqual(stdout, data + data)
 
 
+class Progress(unittest.TestCase):
+    def test_download_when_long_and_on_a_terminal_then_progress_on_stderr(self):
+        with socket.socket() as listener, tempfile.NamedTemporaryFile() as out:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+
+            def answer():
+                with listener.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n")
+                    for _ in range(16):
+                        connection.sendall(b"x" * 250000)
+                        time.sleep(0.1)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            master, slave = pty.openpty()
+            process = subprocess.Popen(
+                [TOOL, "get", "http://127.0.0.1:%d/" % listener.getsockname()[1], "-o", out.name],
+                stdout=subprocess.DEVNULL, stderr=slave)
+            os.close(slave)
+            self.assertEqual(process.wait(DEADLINE), 0)
+            thread.join()
+            shown = os.read(master, 65536).decode()
+            os.close(master)
+            self.assertEqual(os.path.getsize(out.name), 4000000)
+        self.assertRegex(shown, "\r4.0 of 4.0 MB, 100 %, [0-9.]+ MB/s")
+        self.assertGreater(shown.count("\r"), 3)
+
+
 class Failures(unittest.TestCase):
     def test_exit_when_it_cannot_be_then_the_code_and_one_line(self):
         port = free_port()
@@ -371,9 +402,10 @@ class Failures(unittest.TestCase):
 
 
 class Truncation(unittest.TestCase):
-    """A body that lasts until the close, over TLS: only close_notify says that it is whole."""
+    """A TLS server without ALPN whose body lasts until the close: only close_notify says that it is
+    whole."""
 
-    def serve(self, says_goodbye):
+    def serve(self, says_goodbye, *options):
         files = Files()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files.path("cert.pem"), files.path("key.pem"))
@@ -384,7 +416,9 @@ class Truncation(unittest.TestCase):
             def answer():
                 with listener.accept()[0] as raw:
                     connection = context.wrap_socket(raw, server_side=True)
-                    connection.recv(4096)
+                    if not connection.recv(4096):
+                        connection.close()
+                        return
                     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nthe first half")
                     if says_goodbye:
                         try:
@@ -397,20 +431,24 @@ class Truncation(unittest.TestCase):
             thread.start()
             done = subprocess.run(
                 [TOOL, "get", "https://localhost:%d/" % listener.getsockname()[1], "--cacert",
-                 files.path("cert.pem")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                 files.path("cert.pem"), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 timeout=DEADLINE)
             thread.join()
         files.remove()
-        self.assertEqual(done.stdout, b"the first half")
-        return done.returncode, done.stderr.decode()
+        return done.returncode, done.stdout, done.stderr.decode()
 
     def test_body_when_close_notify_came_then_whole(self):
-        self.assertEqual(self.serve(True), (0, ""))
+        self.assertEqual(self.serve(True), (0, b"the first half", ""))
 
     def test_body_when_no_close_notify_then_failed(self):
-        code, stderr = self.serve(False)
-        self.assertEqual(code, 1)
+        code, stdout, stderr = self.serve(False)
+        self.assertEqual((code, stdout), (1, b"the first half"))
         self.assertRegex(stderr, "^hpx: body: .*processed: yes")
+
+    def test_http2_when_the_server_knows_no_alpn_then_failed(self):
+        code, stdout, stderr = self.serve(True, "--http2")
+        self.assertEqual((code, stdout), (1, b""))
+        self.assertRegex(stderr, "^hpx: tls: .*does not speak HTTP/2.*processed: no")
 
 
 if __name__ == "__main__":

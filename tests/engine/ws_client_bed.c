@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client_bed.c - up, down, and waits. */
-#include "client_bed.h"
+/* ws_client_bed.c - up, down, and waits. */
+#include "ws_client_bed.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,7 +11,7 @@
 #include "tests/support/descriptors.h"
 #include "tests/support/test.h"
 
-void client_bed_open(client_bed *r)
+void ws_client_bed_open(ws_client_bed *r)
 {
     memset(r, 0, sizeof(*r));
     venue_thread_open(&r->venue);
@@ -22,7 +22,7 @@ void client_bed_open(client_bed *r)
     r->config.allocator = fa_allocator(&r->memory);
 }
 
-void client_bed_connect(client_bed *r)
+void ws_client_bed_connect(ws_client_bed *r)
 {
     hpx_error error;
     if (hpx_ws_client_connect_wait(&r->client, &r->ws, &r->config, CLIENT_LONG_NS, &error) !=
@@ -31,27 +31,27 @@ void client_bed_connect(client_bed *r)
     }
 }
 
-void client_bed_close(client_bed *r)
+void ws_client_bed_close(ws_client_bed *r)
 {
     hpx_ws_client_free(r->client);
     assert_int_equal(r->memory.live, 0);
     venue_thread_close(&r->venue);
 }
 
-void client_bed_nap(uint64_t ns)
+void ws_client_bed_nap(uint64_t ns)
 {
     const struct timespec time = {.tv_nsec = (long)ns};
     (void)nanosleep(&time, NULL);
 }
 
-void client_bed_until_state(const hpx_ws_client *client, hpx_conn_state state)
+void ws_client_bed_until_state(const hpx_ws_client *client, hpx_conn_state state)
 {
     const uint64_t until = hpx_clock_now_ns() + CLIENT_LONG_NS;
     while (hpx_ws_client_get_state(client) != state) {
         if (hpx_clock_now_ns() > until) {
             fail_msg("never %s", hpx_conn_state_name(state));
         }
-        client_bed_nap(HPX_NS_PER_MS / 10);
+        ws_client_bed_nap(HPX_NS_PER_MS / 10);
     }
 }
 
@@ -61,16 +61,16 @@ bool span_ends_with(hpx_span span, const char *tail)
     return span.size >= size && memcmp(span.data + span.size - size, tail, size) == 0;
 }
 
-void client_bed_until_descriptors(uint32_t count)
+void ws_client_bed_until_descriptors(uint32_t count)
 {
     const uint64_t until = hpx_clock_now_ns() + CLIENT_LONG_NS;
     while (test_descriptors() != count && hpx_clock_now_ns() < until) {
-        client_bed_nap(HPX_NS_PER_MS / 10);
+        ws_client_bed_nap(HPX_NS_PER_MS / 10);
     }
     assert_int_equal(test_descriptors(), count);
 }
 
-int client_bed_closed_port(uint16_t *port)
+int ws_client_bed_closed_port(uint16_t *port)
 {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -82,7 +82,8 @@ int client_bed_closed_port(uint16_t *port)
     return fd;
 }
 
-hpx_update client_bed_expect(client_bed *r, hpx_update_kind kind, hpx_subscription **subscription)
+hpx_update
+ws_client_bed_expect(ws_client_bed *r, hpx_update_kind kind, hpx_subscription **subscription)
 {
     hpx_update update = {0};
     assert_int_equal(
@@ -91,7 +92,7 @@ hpx_update client_bed_expect(client_bed *r, hpx_update_kind kind, hpx_subscripti
     return update;
 }
 
-void client_bed_say(client_bed *r, const char *text)
+void ws_client_bed_say(ws_client_bed *r, const char *text)
 {
     venue_thread_say(&r->venue, text);
 }
