@@ -31,7 +31,7 @@
 #include "engine/dial.h"
 #include "engine/http_pack.h"
 #include "engine/shard.h"
-#include "h1/decode.h"
+#include "h1/content.h"
 #include "h1/reader.h"
 #include "h2/session.h"
 #include "pool/pool.h"
@@ -97,8 +97,7 @@ struct hpxi_http_request {
     bool h2_ended;    /* HTTP/2: the peer's message is complete */
     bool redirecting; /* a 3xx that is to be followed: its body is of no interest */
     bool decoding;
-    bool decoder_made;
-    hpxi_http_decoder decoder;
+    hpxi_h1_content *decoder; /* made on first use, kept */
     hpxi_buf next_packed; /* of the redirect */
     hpxi_buf head;        /* headers and trailers that cannot be views (http_deliver.c) */
     uint32_t head_count;

@@ -63,9 +63,7 @@ static void core_free_slot(hpxi_http_core *core, hpxi_http_request *request)
     if (request == NULL) {
         return;
     }
-    if (request->decoder_made) {
-        hpxi_http_decoder_fini(&request->decoder);
-    }
+    hpxi_h1_content_free(request->decoder);
     hpxi_buf_fini(&request->packed);
     hpxi_buf_fini(&request->next_packed);
     hpxi_buf_fini(&request->head);

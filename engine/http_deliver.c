@@ -178,22 +178,30 @@ static void deliver_ready(hpxi_http_request *request, const uint8_t *data, size_
     }
 }
 
+/* A failure of the decoder, in the words of the API. */
+static void deliver_fail_decoder(hpxi_http_request *request, hpx_status status)
+{
+    const hpx_status told = status == HPX_E_HTTP_TOO_BIG     ? HPX_E_HTTP_BODY_TOO_BIG
+                            : status == HPX_E_HTTP_MALFORMED ? HPX_E_HTTP_ENCODING
+                            : status == HPX_E_EOF            ? HPX_E_HTTP_TRUNCATED
+                                                             : status;
+    deliver_fail(request, told, hpxi_h1_content_error(request->decoder)->detail);
+}
+
 static void deliver_decode(hpxi_http_request *request, const uint8_t **data, size_t *size)
 {
-    const uint64_t max = request->core->settings->config.decoded_bytes_max;
     uint8_t *to = request->core->decoded;
     while (!deliver_is_over(request) && !deliver_holds_back(request)) {
-        const ptrdiff_t got =
-            hpxi_http_decoder_next(&request->decoder, data, size, to, HPXI_HTTP_DECODE_BYTES);
-        if (got == 0) {
+        size_t made = 0;
+        const int status =
+            hpxi_h1_content_next(request->decoder, data, size, to, HPXI_HTTP_DECODE_BYTES, &made);
+        if (status == HPX_E_PARTIAL) {
             return;
         }
-        if (got < 0) {
-            deliver_fail(request, (hpx_status)got, "the body is not what Content-Encoding says");
-        } else if ((uint64_t)got > max - request->info.body_bytes) {
-            deliver_fail(request, HPX_E_HTTP_BODY_TOO_BIG, "above decoded_bytes_max when decoded");
+        if (status == 1) {
+            deliver_ready(request, to, made);
         } else {
-            deliver_ready(request, to, (size_t)got);
+            deliver_fail_decoder(request, status);
         }
     }
 }
@@ -255,18 +263,21 @@ deliver_start_decoder(hpxi_http_request *request, const hpx_http_header *headers
     }
     const hpxi_h1_field *field =
         hpxi_h1_field_find((const hpxi_h1_field *)(const void *)headers, count, "content-encoding");
-    const hpxi_http_coding coding =
-        field == NULL ? HPXI_HTTP_IDENTITY : hpxi_http_coding_of(field->value);
-    if (coding != HPXI_HTTP_GZIP && coding != HPXI_HTTP_DEFLATE) {
+    hpxi_h1_coding coding;
+    if (field == NULL || !hpxi_h1_coding_of(field->value, &coding) ||
+        coding == HPXI_H1_CODING_IDENTITY) {
         return true; /* as it is: the app sees the header */
     }
-    if (!request->decoder_made) {
-        if (hpxi_http_decoder_init(&request->decoder, request->core->shard->allocator) != HPX_OK) {
+    const hpxi_h1_content_limits limits = {
+        .output_bytes_max = request->core->settings->config.decoded_bytes_max};
+    if (request->decoder != NULL) {
+        hpxi_h1_content_reset(request->decoder, coding, &limits);
+    } else {
+        request->decoder = hpxi_h1_content_new(coding, &limits, request->core->shard->allocator);
+        if (request->decoder == NULL) {
             return false;
         }
-        request->decoder_made = true;
     }
-    hpxi_http_decoder_start(&request->decoder, coding);
     request->decoding = true;
     return true;
 }
@@ -387,7 +398,7 @@ bool hpxi_http_deliver_has_more(hpxi_http_request *request)
         return false;
     }
     return hpxi_buf_size(&request->body) != 0 || hpxi_buf_size(&request->backlog) != 0 ||
-           (request->decoding && request->decoder.full);
+           (request->decoding && hpxi_h1_content_has_more(request->decoder));
 }
 
 bool hpxi_http_deliver_owed(hpxi_http_request *request)
@@ -409,9 +420,11 @@ bool hpxi_http_deliver_owed(hpxi_http_request *request)
         if (hpxi_http_deliver_has_more(request) && !request->core->released) {
             return false; /* END waits behind the body */
         }
-        if (request->decoding && !request->core->released &&
-            !hpxi_http_decoder_is_complete(&request->decoder)) {
-            deliver_fail(request, HPX_E_HTTP_TRUNCATED, "the compressed body ends in the middle");
+        if (request->decoding && !request->core->released) {
+            const hpx_status status = hpxi_h1_content_finish(request->decoder);
+            if (status != HPX_OK) {
+                deliver_fail_decoder(request, status);
+            }
         }
     }
     return deliver_end(request);

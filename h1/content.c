@@ -40,6 +40,7 @@ struct hpxi_h1_content {
     uint8_t start[CONTENT_START_BYTES]; /* the first bytes, until there are enough */
     uint8_t start_have;
     uint8_t start_used; /* of them, by zlib */
+    bool full;          /* the last output filled its room */
     hpx_error error;
 };
 
@@ -90,6 +91,7 @@ content_begin(hpxi_h1_content *content, hpxi_h1_coding coding, const hpxi_h1_con
     content->output_bytes = 0;
     content->start_have = 0;
     content->start_used = 0;
+    content->full = false;
     content->error = (hpx_error){0};
 }
 
@@ -195,9 +197,12 @@ static int content_inflate(
     stream->next_out = out;
     stream->avail_out = (uInt)room;
     const int result = inflate(stream, Z_NO_FLUSH);
-    in->data += some - stream->avail_in;
-    in->size -= some - stream->avail_in;
-    content->input_bytes += some - stream->avail_in;
+    const size_t used = some - stream->avail_in;
+    if (used != 0) { /* without input there need not be a pointer either */
+        in->data += used;
+        in->size -= used;
+        content->input_bytes += used;
+    }
     *produced = room - stream->avail_out;
     return result;
 }
@@ -281,6 +286,7 @@ static hpx_status content_decode(
             content, HPX_E_HTTP_TOO_BIG, "more output than its limit or its ratio allows");
     }
     content->output_bytes += *produced;
+    content->full = most != 0 && *produced == most && result != Z_STREAM_END;
     if (result == Z_STREAM_END) {
         content->state = CONTENT_ENDED;
     }
@@ -314,6 +320,11 @@ int hpxi_h1_content_next(
         }
     }
     return *produced != 0 ? 1 : status;
+}
+
+bool hpxi_h1_content_has_more(const hpxi_h1_content *content)
+{
+    return content->full && content->state == CONTENT_BODY;
 }
 
 hpx_status hpxi_h1_content_finish(hpxi_h1_content *content)

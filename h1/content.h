@@ -65,6 +65,9 @@ int hpxi_h1_content_next(
     size_t out_bytes,
     size_t *produced);
 
+/* The last output filled its room: there may be more, even without input. */
+bool hpxi_h1_content_has_more(const hpxi_h1_content *content);
+
 /* The body is over. HPX_OK if its coding is complete (or the body empty), HPX_E_EOF if it is cut
  * short, or the failure of before. */
 hpx_status hpxi_h1_content_finish(hpxi_h1_content *content);

@@ -19,6 +19,7 @@
 
 #include "peers.h"
 
+#define LOSE_QUIET_NS   (100 * HPX_NS_PER_US)
 #define PUBLISH_BATCH   256u
 #define SUBSCRIBERS_MAX 16u
 
@@ -44,7 +45,9 @@ struct session {
     hpx_subscription *held;
     hpx_subscription *subs[SUBSCRIBERS_MAX];
     uint32_t sub_count;
-    uint32_t ready; /* INLINE: CONNECTED events; and replies and updates, below */
+    uint32_t ready;      /* INLINE: CONNECTED events; and replies and updates, below */
+    uint64_t attempt_ns; /* of the last CONNECTED */
+    bool resumed;
     uint64_t live;
     uint64_t replies;
     uint64_t updates;
@@ -129,7 +132,11 @@ static void on_event(hpx_conn *conn, const hpx_event *event, void *user)
     session *s = user;
     (void)conn;
     if (event->kind == HPX_EVENT_CONNECTED) {
+        const hpx_conn_info *info = event->info;
         s->ready++;
+        s->resumed = info->tls_resumed;
+        s->attempt_ns = info->resolve_ns + info->connect_ns + info->tls_ns + info->upgrade_ns +
+                        info->auth_ns + info->resubscribe_ns;
     } else if (event->kind == HPX_EVENT_DISCONNECTED && s->ready == 0) {
         die("connect", event->error->detail);
     }
@@ -189,6 +196,7 @@ static void open_tls(session *s)
     hpx_error error;
     server.cert_file = peer_ca_file();
     server.key_file = peer_key_file();
+    server.ticket_count = s->setup.tickets;
     client.ca_file = peer_ca_file();
     check(hpx_tls_server_context_new(&s->server_tls, &server, &error), &error);
     check(hpx_tls_client_context_new(&s->client_tls, &client, &error), &error);
@@ -459,7 +467,7 @@ void session_publish(session *s, uint32_t rounds, session_fan_out *out)
 
 /* ---- Losing the connection ------------------------------------------------------------------- */
 
-void session_lose(session *s, uint32_t count, uint64_t *samples)
+void session_lose(session *s, uint32_t count, uint64_t *samples, uint64_t *attempts)
 {
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t before = s->ready;
@@ -469,8 +477,17 @@ void session_lose(session *s, uint32_t count, uint64_t *samples)
             turn(s);
         }
         samples[i] = hpx_clock_now_ns() - start;
-        for (uint32_t quiet = 0; quiet < 100; quiet++) { /* the venue sees its end, tickets come */
+        attempts[i] = s->attempt_ns;
+        /* The venue sees its end, tickets come; and the next loss falls anywhere in a timer's
+         * tick. */
+        const uint64_t until = hpx_clock_now_ns() + LOSE_QUIET_NS + i * 37 % 64 * 1024;
+        while (hpx_clock_now_ns() < until) {
             turn(s);
         }
     }
+}
+
+bool session_is_resumed(const session *s)
+{
+    return s->resumed;
 }

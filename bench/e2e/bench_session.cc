@@ -45,7 +45,7 @@ void report(benchmark::State &state, std::vector<uint64_t> &samples)
 
 void BM_Request(benchmark::State &state, session_way way)
 {
-    const session_setup setup = {way, 0, false, 0};
+    const session_setup setup = {way, 0, false, 0, 0};
     session *s = session_open(&setup);
     std::vector<uint64_t> samples(kRound);
     session_ask(s, kWarmUp, samples.data());
@@ -61,7 +61,7 @@ void BM_Request(benchmark::State &state, session_way way)
 void BM_Flood(benchmark::State &state, session_way way, bool raw)
 {
     peer *p = raw ? peer_start(PEER_WS_ECHO, 1) : nullptr;
-    const session_setup setup = {way, raw ? peer_port(p) : uint16_t{0}, false, 0};
+    const session_setup setup = {way, raw ? peer_port(p) : uint16_t{0}, false, 0, 0};
     session *s = session_open(&setup);
     session_counts warm_up = {};
     session_counts counts = {};
@@ -83,7 +83,7 @@ void BM_Flood(benchmark::State &state, session_way way, bool raw)
 
 void BM_FanOut(benchmark::State &state, session_way way, uint32_t subscribers)
 {
-    const session_setup setup = {way, 0, false, 0};
+    const session_setup setup = {way, 0, false, 0, 0};
     session *s = session_open(&setup);
     for (uint32_t i = 0; i < subscribers; i++) {
         session_subscribe(s);
@@ -105,16 +105,21 @@ void BM_FanOut(benchmark::State &state, session_way way, uint32_t subscribers)
     session_close(s);
 }
 
-void BM_Reconnect(benchmark::State &state, bool tls, uint32_t topics)
+void BM_Reconnect(benchmark::State &state, bool tls, uint32_t tickets, uint32_t topics)
 {
-    const session_setup setup = {SESSION_INLINE, 0, tls, topics};
+    const session_setup setup = {SESSION_INLINE, 0, tls, tickets, topics};
     session *s = session_open(&setup);
     std::vector<uint64_t> samples(kLosses);
-    session_lose(s, 3, samples.data());
+    std::vector<uint64_t> attempts(kLosses);
+    session_lose(s, 3, samples.data(), attempts.data());
     for (auto _ : state) {
-        session_lose(s, kLosses, samples.data());
+        session_lose(s, kLosses, samples.data(), attempts.data());
         report(state, samples);
     }
+    std::sort(attempts.begin(), attempts.end());
+    state.counters["attempt_p50_ns"] = quantile(attempts, 0.50);
+    state.counters["attempt_p90_ns"] = quantile(attempts, 0.90);
+    state.counters["tls_resumed"] = session_is_resumed(s) ? 1 : 0;
     session_close(s);
 }
 
@@ -147,8 +152,9 @@ void RegisterAll()
             subscribers);
     }
     for (uint32_t topics : {0u, 500u}) {
-        Add("reconnect/plain/" + std::to_string(topics), BM_Reconnect, false, topics);
-        Add("reconnect/tls/" + std::to_string(topics), BM_Reconnect, true, topics);
+        Add("reconnect/plain/" + std::to_string(topics), BM_Reconnect, false, 0u, topics);
+        Add("reconnect/tls/" + std::to_string(topics), BM_Reconnect, true, 0u, topics);
+        Add("reconnect/tls_resumed/" + std::to_string(topics), BM_Reconnect, true, 2u, topics);
     }
 }
 

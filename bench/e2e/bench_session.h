@@ -25,6 +25,7 @@ typedef struct session_setup {
     session_way way;
     uint16_t raw_peer; /* port of a PEER_WS_ECHO; 0: the venue, an hpx listener on the same shard */
     bool tls;          /* with the venue only */
+    uint32_t tickets;  /* that its server gives, to resume TLS sessions with */
     uint32_t topics;   /* held by one subscription */
 } session_setup;
 
@@ -61,8 +62,13 @@ void session_subscribe(session *s);
 /* PORT_SAME and INLINE: `rounds` batches of updates of one topic. */
 void session_publish(session *s, uint32_t rounds, session_fan_out *out);
 
-/* INLINE: the venue drops the connection; until it is Ready again. */
-void session_lose(session *s, uint32_t count, uint64_t *samples);
+/* INLINE: the venue drops the connection. `samples`: until it is Ready again, with the backoff of
+ * 1 ns, which is one tick of the timer wheel (65 us) at most; `attempts`: of that, from the start
+ * of the attempt, as hpx_conn_info says. */
+void session_lose(session *s, uint32_t count, uint64_t *samples, uint64_t *attempts);
+
+/* INLINE: did the last connection resume a TLS session? */
+bool session_is_resumed(const session *s);
 
 #ifdef __cplusplus
 }

@@ -136,14 +136,48 @@ static void market_answer_due(market *m, hpx_conn *conn, uint32_t due)
     m->shard.kept_count = left;
 }
 
+/* Of a few topics by chance, as far as they are subscribed. */
+static void market_update(market *m, market_client *client)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        const uint32_t topic = below(m, 40);
+        if (atomic_load(&client->holds[topic]) != 0) {
+            char text[160];
+            const int size = snprintf(text, sizeof(text), "upd t.%u %0*u", topic, 100, i);
+            say(client->conn, text, (size_t)size);
+        }
+    }
+}
+
+/* From here on the client may well be on its next connection. */
+static void market_over(market_client *client)
+{
+    if (client->alive) {
+        client->alive = false;
+        atomic_fetch_sub(&client->owner->alive, 1);
+    }
+}
+
+static void market_kick(market_client *client)
+{
+    hpx_conn_abort(client->conn);
+    market_over(client);
+}
+
+static void market_restart(market_client *client)
+{
+    (void)hpx_conn_close(client->conn, 1012, (hpx_span){0});
+    market_over(client);
+}
+
 static void market_cut(market *m, market_client *client)
 {
     switch (below(m, 3)) {
     case 0:
-        hpx_conn_abort(client->conn);
+        market_kick(client);
         break;
     case 1:
-        (void)hpx_conn_close(client->conn, 1012, (hpx_span){0});
+        market_restart(client);
         break;
     default:
         say(client->conn, "bye now", 7);
@@ -178,6 +212,9 @@ static void market_request(market *m, market_client *client, uint64_t id, hpx_sp
     if (m->shard.kept_count != 0 && count % 16 == 0) {
         market_answer_due(m, client->conn, count);
     }
+    if (atomic_load(&m->updates)) {
+        market_update(m, client);
+    }
     const uint32_t drop = atomic_load(&m->drop_per_mille);
     if (drop != 0 && below(m, 1000) < drop) {
         market_cut(m, client);
@@ -189,11 +226,11 @@ static void market_request(market *m, market_client *client, uint64_t id, hpx_sp
 static void market_command(market *m, market_client *client, hpx_span verb, hpx_span rest)
 {
     if (is(verb, "kick")) {
-        hpx_conn_abort(client->conn);
+        market_kick(client);
     } else if (is(verb, "leave")) {
         say(client->conn, "bye leave", 9);
     } else if (is(verb, "restart")) {
-        (void)hpx_conn_close(client->conn, 1012, (hpx_span){0});
+        market_restart(client);
     } else if (is(verb, "flush")) {
         market_answer_due(m, client->conn, UINT32_MAX);
     } else if (is(verb, "flood")) {
@@ -242,6 +279,7 @@ static void market_on_connected(market *m, hpx_conn *conn)
     client->owner = m;
     client->conn = conn;
     client->authenticated = false;
+    client->alive = true;
     client->serial = atomic_fetch_add(&m->connects, 1) + 1;
     atomic_store(&client->subscribed, 0);
     atomic_store(&client->unsubscribed, 0);
@@ -270,7 +308,7 @@ static void market_on_event(hpx_conn *conn, const hpx_event *event, void *user)
     case HPX_EVENT_DISCONNECTED: {
         market_client *client = user;
         client->conn = NULL;
-        atomic_fetch_sub(&client->owner->alive, 1);
+        market_over(client);
         break;
     }
     case HPX_EVENT_WRITABLE:

@@ -33,6 +33,7 @@ typedef struct market_client {
     hpx_conn *conn; /* NULL: free */
     uint32_t serial;
     bool authenticated;
+    bool alive;                  /* neither side has begun to end it */
     _Atomic uint32_t subscribed; /* topics named in subscribe messages, ... */
     _Atomic uint32_t unsubscribed;
     _Atomic uint32_t holds[MARKET_TOPICS]; /* times subscribed now */
@@ -58,6 +59,7 @@ struct market {
     _Atomic uint32_t late_percent;   /* ... many requests later, perhaps in another epoch, ... */
     _Atomic uint32_t twice_percent;  /* ... twice */
     _Atomic uint32_t drop_per_mille; /* of requests cut the connection */
+    _Atomic bool updates;            /* each request also makes a few, of topics held */
 
     /* What happened. */
     _Atomic uint32_t connects, alive, alive_max;

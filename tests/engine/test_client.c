@@ -1,119 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: hpx_ws_client does what its header says: it connects or says precisely why not, keeps
- * itself connected whether or not it is called, and closes in every state. Method: the venue of
- * session_bed.h on a thread of its own; servers that stop talking; memory that runs out.
+ * itself connected whether or not it is called, asks, subscribes, and counts what it cannot keep.
+ * Method: the venue of session_bed.h on a thread of its own; servers that stop talking.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "raw_server.h"
 #include "tests/support/descriptors.h"
-#include "tests/support/failing_allocator.h"
 #include "tests/support/test.h"
-#include "venue_thread.h"
+#include "ws_client_bed.h"
 
 #define MS   HPX_NS_PER_MS
-#define LONG (30 * HPX_NS_PER_S) /* reached by a failing test only */
-
-typedef struct rig {
-    venue_thread venue;
-    toy_dialect dialect;
-    hpx_protocol protocol;
-    failing_allocator memory;
-    hpx_ws_config ws;
-    hpx_ws_client_config config;
-    hpx_ws_client *client;
-} rig;
-
-static void rig_open(rig *r)
-{
-    memset(r, 0, sizeof(*r));
-    venue_thread_open(&r->venue);
-    r->protocol = toy_protocol(&r->dialect);
-    r->ws = session_bed_config(&r->venue.bed, &r->protocol);
-    r->memory = (failing_allocator)FAILING_ALLOCATOR_NEVER;
-    r->config = (hpx_ws_client_config)HPX_WS_CLIENT_CONFIG_INIT;
-    r->config.allocator = fa_allocator(&r->memory);
-}
-
-static void rig_connect(rig *r)
-{
-    hpx_error error;
-    if (hpx_ws_client_connect_wait(&r->client, &r->ws, &r->config, LONG, &error) != HPX_OK) {
-        fail_msg("%s", error.detail);
-    }
-}
-
-static void rig_close(rig *r)
-{
-    hpx_ws_client_free(r->client);
-    assert_int_equal(r->memory.live, 0);
-    venue_thread_close(&r->venue);
-}
-
-static void nap(uint64_t ns)
-{
-    const struct timespec time = {.tv_nsec = (long)ns};
-    (void)nanosleep(&time, NULL);
-}
-
-static void until_state(const hpx_ws_client *client, hpx_conn_state state)
-{
-    const uint64_t until = hpx_clock_now_ns() + LONG;
-    while (hpx_ws_client_get_state(client) != state) {
-        if (hpx_clock_now_ns() > until) {
-            fail_msg("never %s", hpx_conn_state_name(state));
-        }
-        nap(MS / 10);
-    }
-}
-
-static bool ends_with(hpx_span span, const char *tail)
-{
-    const size_t size = strlen(tail);
-    return span.size >= size && memcmp(span.data + span.size - size, tail, size) == 0;
-}
-
-/* The servers close their ends on threads of their own. */
-static void until_descriptors(uint32_t count)
-{
-    const uint64_t until = hpx_clock_now_ns() + LONG;
-    while (test_descriptors() != count && hpx_clock_now_ns() < until) {
-        nap(MS / 10);
-    }
-    assert_int_equal(test_descriptors(), count);
-}
-
-/* A port of 127.0.0.1 on which nobody listens; the descriptor holds it. */
-static int closed_port(uint16_t *port)
-{
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    *port = ntohs(address.sin_port);
-    return fd;
-}
+#define LONG CLIENT_LONG_NS
 
 /* ---- Up -------------------------------------------------------------------------------------- */
 
 static void test_client_when_connected_then_it_asks_and_closes_in_good_order(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     const uint32_t descriptors = test_descriptors();
-    rig_connect(&r);
+    ws_client_bed_connect(&r);
     assert_true(hpx_ws_client_is_connected(r.client));
     assert_int_equal(hpx_ws_client_get_state(r.client), HPX_CONN_READY);
     assert_int_equal(hpx_ws_client_get_epoch(r.client), 1);
@@ -123,7 +35,7 @@ static void test_client_when_connected_then_it_asks_and_closes_in_good_order(voi
     hpx_reply reply;
     assert_int_equal(
         hpx_ws_client_request_wait(r.client, hpx_span_of("req one"), 0, &reply), HPX_OK);
-    assert_true(ends_with(reply.payload, " ok one"));
+    assert_true(span_ends_with(reply.payload, " ok one"));
     assert_int_equal(
         hpx_ws_client_request_wait(r.client, hpx_span_of("no verb"), 0, &reply), HPX_E_INVALID);
 
@@ -140,16 +52,16 @@ static void test_client_when_connected_then_it_asks_and_closes_in_good_order(voi
     hpx_ws_client_free(r.client);
     r.client = NULL;
     assert_int_equal(r.memory.live, 0);
-    until_descriptors(descriptors);
-    rig_close(&r);
+    ws_client_bed_until_descriptors(descriptors);
+    ws_client_bed_close(&r);
 }
 
 /* Its own engine, the caller's, the caller's port. */
 static void test_client_when_engine_or_port_is_given_then_it_uses_them(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     hpx_engine_config engine_config = HPX_ENGINE_CONFIG_INIT;
     engine_config.shard_count = 2;
     engine_config.allocator = fa_allocator(&r.memory);
@@ -172,16 +84,21 @@ static void test_client_when_engine_or_port_is_given_then_it_uses_them(void **st
             hpx_ws_client_request_wait(clients[i], hpx_span_of("req x"), 0, &reply), HPX_OK);
         hpx_ws_client_free(clients[i]);
     }
+    /* The caller's port stays open, the connection on it does not. */
+    for (uint32_t alive = 3; alive != 0; ws_client_bed_nap(MS)) {
+        alive = venue_lock(&r.venue)->alive;
+        venue_unlock(&r.venue);
+    }
     hpx_port_close(port);
     assert_int_equal(hpx_engine_stop_wait(engine, LONG), HPX_OK);
     hpx_engine_free(engine);
     assert_int_equal(r.memory.live, 0); /* each client's block went with its CLOSED */
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Not up: the precise error, in time ------------------------------------------------------ */
 
-static void assert_fails(rig *r, uint64_t timeout_ns, hpx_status status, hpx_error *error)
+static void assert_fails(ws_client_bed *r, uint64_t timeout_ns, hpx_status status, hpx_error *error)
 {
     const uint32_t descriptors = test_descriptors();
     const uint64_t start_ns = hpx_clock_now_ns();
@@ -193,16 +110,16 @@ static void assert_fails(rig *r, uint64_t timeout_ns, hpx_status status, hpx_err
     assert_null(r->client);
     assert_int_equal(error->status, status);
     assert_int_equal(r->memory.live, 0);
-    until_descriptors(descriptors);
+    ws_client_bed_until_descriptors(descriptors);
 }
 
 static void test_client_when_refused_then_the_cause_at_once_or_at_the_timeout(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     uint16_t port;
-    const int fd = closed_port(&port);
+    const int fd = ws_client_bed_closed_port(&port);
     char url[64];
     snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", port);
     r.ws.url = url;
@@ -221,15 +138,16 @@ static void test_client_when_refused_then_the_cause_at_once_or_at_the_timeout(vo
     } while (error.stage != HPX_STAGE_CONNECT && timeout_ns < LONG);
     assert_int_equal(error.os_errno, ECONNREFUSED);
     assert_non_null(strstr(error.detail, "last failure: "));
+    assert_non_null(strstr(error.detail, "refused"));
     (void)close(fd);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void test_client_when_nobody_answers_then_timeout_tells_the_state(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     raw_server server;
     raw_server_open(&server, RAW_SILENT_UPGRADE);
     char url[64];
@@ -239,14 +157,14 @@ static void test_client_when_nobody_answers_then_timeout_tells_the_state(void **
     assert_fails(&r, 50 * MS, HPX_E_TIMEOUT, &error);
     assert_non_null(strstr(error.detail, "still upgrading; no attempt has failed"));
     raw_server_close(&server);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void test_client_when_authentication_is_refused_then_that_error(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     venue_lock(&r.venue)->refuse_auth = true;
     venue_unlock(&r.venue);
     r.dialect.secret = "s3cret";
@@ -255,7 +173,7 @@ static void test_client_when_authentication_is_refused_then_that_error(void **st
     assert_fails(&r, LONG, HPX_E_AUTH_FAILED, &error);
     assert_int_equal(error.stage, HPX_STAGE_AUTH);
     assert_non_null(strstr(error.detail, "bad secret"));
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void on_event_of_nobody(hpx_conn *conn, const hpx_event *event, void *user)
@@ -268,8 +186,8 @@ static void on_event_of_nobody(hpx_conn *conn, const hpx_event *event, void *use
 static void test_client_when_the_config_is_bad_then_the_error_names_it(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     hpx_engine *const some_engine = (hpx_engine *)&r;
     const struct {
         const char *word;
@@ -311,7 +229,7 @@ static void test_client_when_the_config_is_bad_then_the_error_names_it(void **st
         assert_int_equal(r.memory.live, 0);
     }
     hpx_ws_client_free(NULL);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Kept up --------------------------------------------------------------------------------- */
@@ -320,9 +238,9 @@ static void test_client_when_the_config_is_bad_then_the_error_names_it(void **st
 static void test_client_when_never_called_then_it_is_reconnected_all_the_same(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     for (uint32_t i = 1; i <= 100; i++) {
         venue_thread_until(&r.venue, &r.venue.bed.venue.connects, i);
         venue_thread_drop(&r.venue);
@@ -337,7 +255,7 @@ static void test_client_when_never_called_then_it_is_reconnected_all_the_same(vo
     assert_true(last == HPX_E_EOF || last == -ECONNRESET);
     assert_int_equal(error.status, last);
     assert_true(error.detail[0] != '\0');
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 typedef struct watcher {
@@ -347,6 +265,9 @@ typedef struct watcher {
     bool torn;
 } watcher;
 
+#define REASON_ONE "####################################################################"
+#define REASON_TWO "~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~"
+
 static void *watch(void *arg)
 {
     watcher *w = arg;
@@ -355,8 +276,12 @@ static void *watch(void *arg)
         const hpx_status status = hpx_ws_client_get_error(w->client, &error);
         (void)hpx_ws_client_is_connected(w->client);
         (void)hpx_ws_client_get_epoch(w->client);
-        w->torn |= status != error.status || (status != HPX_OK && error.detail[0] == '\0') ||
-                   memchr(error.detail, '\0', sizeof(error.detail)) == NULL;
+        w->torn |= status != error.status || memchr(error.detail, 0, sizeof(error.detail)) == NULL;
+        const bool one = strstr(error.detail, REASON_ONE) != NULL;
+        const bool two = strstr(error.detail, REASON_TWO) != NULL;
+        w->torn |= one && strchr(error.detail, '~') != NULL;
+        w->torn |= two && strchr(error.detail, '#') != NULL;
+        w->torn |= status == HPX_E_RECONNECT && !one && !two;
         w->looks++;
     } while (!atomic_load(&w->stop));
     return NULL;
@@ -365,21 +290,26 @@ static void *watch(void *arg)
 static void test_client_when_another_thread_looks_then_it_sees_whole_errors(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     watcher w = {.client = r.client};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);
-    for (uint32_t i = 2; i <= 30; i++) {
-        venue_thread_drop(&r.venue);
-        venue_thread_until(&r.venue, &r.venue.bed.venue.connects, i);
+    for (uint32_t i = 1; i <= 200; i++) {
+        const hpx_span reason = hpx_span_of(i % 2 != 0 ? REASON_ONE : REASON_TWO);
+        assert_int_equal(hpx_handle_reconnect(hpx_ws_client_handle(r.client), reason), HPX_OK);
+        const uint64_t until = hpx_clock_now_ns() + LONG;
+        while (hpx_ws_client_get_epoch(r.client) <= i && hpx_clock_now_ns() < until) {
+            ws_client_bed_nap(MS / 20);
+        }
     }
+    assert_int_equal(hpx_ws_client_get_epoch(r.client), 201);
     atomic_store(&w.stop, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_false(w.torn);
     assert_true(w.looks > 0);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */
@@ -387,9 +317,9 @@ static void test_client_when_another_thread_looks_then_it_sees_whole_errors(void
 static void test_client_when_several_requests_then_each_has_its_reply(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     int users[3];
     uint64_t tokens[3];
     hpx_reply reply;
@@ -403,7 +333,7 @@ static void test_client_when_several_requests_then_each_has_its_reply(void **sta
     hpx_reply waited; /* overtakes the others, which stay */
     assert_int_equal(
         hpx_ws_client_request_wait(r.client, hpx_span_of("req y"), 0, &waited), HPX_OK);
-    assert_true(ends_with(waited.payload, " ok y"));
+    assert_true(span_ends_with(waited.payload, " ok y"));
     for (size_t i = 0; i < COUNT_OF(users); i++) {
         assert_int_equal(hpx_ws_client_reply_wait(r.client, &reply, LONG), 1);
         assert_int_equal(reply.status, HPX_OK);
@@ -420,31 +350,17 @@ static void test_client_when_several_requests_then_each_has_its_reply(void **sta
     assert_int_equal(hpx_ws_client_close_wait(r.client, 0, (hpx_span){0}, LONG), HPX_OK);
     assert_int_equal(hpx_ws_client_reply_wait(r.client, &reply, LONG), 1);
     assert_int_equal(reply.status, HPX_E_DISCONNECTED);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Subscriptions --------------------------------------------------------------------------- */
 
-/* The next update, which is of this kind. */
-static hpx_update expect_update(rig *r, hpx_update_kind kind, hpx_subscription **subscription)
-{
-    hpx_update update = {0};
-    assert_int_equal(hpx_ws_client_update_wait(r->client, &update, subscription, LONG), 1);
-    assert_int_equal(update.kind, kind);
-    return update;
-}
-
-static void say(rig *r, const char *text)
-{
-    venue_thread_say(&r->venue, text);
-}
-
 static void test_client_when_subscribed_then_updates_until_it_lets_go(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_update update;
     hpx_subscription *from = NULL;
     hpx_error error;
@@ -452,11 +368,11 @@ static void test_client_when_subscribed_then_updates_until_it_lets_go(void **sta
     assert_int_equal(hpx_ws_client_update_wait(r.client, &update, NULL, LONG), HPX_E_CLOSED);
     hpx_subscription *a;
     assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, &a, &error), HPX_OK);
-    (void)expect_update(&r, HPX_UPDATE_LIVE, &from);
+    (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
     assert_ptr_equal(from, a);
-    say(&r, "upd a 1");
-    update = expect_update(&r, HPX_UPDATE_MESSAGE, &from);
-    assert_true(ends_with(update.payload, " 1"));
+    ws_client_bed_say(&r, "upd a 1");
+    update = ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
+    assert_true(span_ends_with(update.payload, " 1"));
     /* The one in hand does not count as news. */
     assert_int_equal(hpx_ws_client_next_update(r.client, &update, NULL), 0);
     assert_int_equal(hpx_ws_client_update_wait(r.client, &update, NULL, 5 * MS), HPX_E_TIMEOUT);
@@ -464,10 +380,10 @@ static void test_client_when_subscribed_then_updates_until_it_lets_go(void **sta
     const hpx_span pair[] = {hpx_span_of("b"), hpx_span_of("c")};
     hpx_subscription *bc;
     assert_int_equal(hpx_ws_client_subscribe_many(r.client, pair, 2, NULL, &bc, &error), HPX_OK);
-    (void)expect_update(&r, HPX_UPDATE_LIVE, &from);
+    (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
     assert_ptr_equal(from, bc);
-    say(&r, "upd c 2");
-    update = expect_update(&r, HPX_UPDATE_MESSAGE, &from);
+    ws_client_bed_say(&r, "upd c 2");
+    update = ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
     assert_ptr_equal(from, bc);
     assert_int_equal(update.topic_index, 1);
 
@@ -481,24 +397,24 @@ static void test_client_when_subscribed_then_updates_until_it_lets_go(void **sta
     } while (update.kind != HPX_UPDATE_ENDED);
     assert_int_equal(hpx_ws_client_update_wait(r.client, &update, NULL, LONG), HPX_E_CLOSED);
     assert_int_equal(hpx_ws_client_subscribe(r.client, "d", NULL, NULL, &error), HPX_E_CLOSED);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 static void test_client_when_the_connection_is_lost_then_subscriptions_come_back(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_error error;
     assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
-    (void)expect_update(&r, HPX_UPDATE_LIVE, NULL);
+    (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, NULL);
     venue_thread_drop(&r.venue);
-    assert_int_equal(expect_update(&r, HPX_UPDATE_INTERRUPTED, NULL).epoch, 1);
-    assert_int_equal(expect_update(&r, HPX_UPDATE_LIVE, NULL).epoch, 2);
-    say(&r, "upd a again");
-    assert_int_equal(expect_update(&r, HPX_UPDATE_MESSAGE, NULL).epoch, 2);
-    rig_close(&r);
+    assert_int_equal(ws_client_bed_expect(&r, HPX_UPDATE_INTERRUPTED, NULL).epoch, 1);
+    assert_int_equal(ws_client_bed_expect(&r, HPX_UPDATE_LIVE, NULL).epoch, 2);
+    ws_client_bed_say(&r, "upd a again");
+    assert_int_equal(ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, NULL).epoch, 2);
+    ws_client_bed_close(&r);
 }
 
 static void say_busy(venue *v, void *arg)
@@ -515,9 +431,9 @@ static void say_busy(venue *v, void *arg)
 static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_subscription *subs[12]; /* more than the first room for them */
     hpx_error error;
     hpx_subscription *from;
@@ -525,7 +441,7 @@ static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void
         char name[8];
         snprintf(name, sizeof(name), "t%zu", i);
         assert_int_equal(hpx_ws_client_subscribe(r.client, name, NULL, &subs[i], &error), HPX_OK);
-        (void)expect_update(&r, HPX_UPDATE_LIVE, &from);
+        (void)ws_client_bed_expect(&r, HPX_UPDATE_LIVE, &from);
         assert_ptr_equal(from, subs[i]);
     }
     venue_thread_call(&r.venue, say_busy, NULL);
@@ -533,11 +449,11 @@ static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void
     assert_int_equal(hpx_ws_client_request_wait(r.client, hpx_span_of("req x"), 0, &reply), HPX_OK);
     uint32_t quiet = 0;
     for (int i = 0; i < 4; i++) {
-        (void)expect_update(&r, HPX_UPDATE_MESSAGE, &from);
+        (void)ws_client_bed_expect(&r, HPX_UPDATE_MESSAGE, &from);
         quiet += from == subs[11] ? 1 : 0;
     }
     assert_int_equal(quiet, 2);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
@@ -545,34 +461,34 @@ static void test_client_when_one_topic_is_busy_then_the_other_gets_its_turn(void
 static void test_client_when_messages_are_of_nobody_then_they_are_queued(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
+    ws_client_bed_connect(&r);
     hpx_event message;
     assert_int_equal(hpx_ws_client_next_message(r.client, &message), 0);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, 5 * MS), HPX_E_TIMEOUT);
-    say(&r, "sys one");
-    say(&r, "what");
+    ws_client_bed_say(&r, "sys one");
+    ws_client_bed_say(&r, "what");
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
     assert_int_equal(message.kind, HPX_EVENT_MESSAGE);
     assert_int_equal(message.message_kind, HPX_MESSAGE_TEXT);
     assert_int_equal(message.message_class, HPX_CLASS_SYSTEM);
     assert_int_equal(message.epoch, 1);
     assert_int_equal(message.missed, 0);
-    assert_true(message.time_ns != 0 && ends_with(message.payload, "sys one"));
+    assert_true(message.time_ns != 0 && span_ends_with(message.payload, "sys one"));
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
     assert_int_equal(message.message_class, HPX_CLASS_UNKNOWN);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, 5 * MS), HPX_E_TIMEOUT);
-    say(&r, "sys last");
+    ws_client_bed_say(&r, "sys last");
     assert_int_equal(hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("hello")), HPX_OK);
     venue_thread_until(&r.venue, &r.venue.bed.venue.sends, 1);
     assert_int_equal(hpx_ws_client_close_wait(r.client, 0, (hpx_span){0}, LONG), HPX_OK);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
-    assert_true(ends_with(message.payload, "sys last"));
+    assert_true(span_ends_with(message.payload, "sys last"));
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), HPX_E_CLOSED);
     assert_int_equal(
         hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("x")), HPX_E_NOT_CONNECTED);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 #define FLOOD 200u
@@ -592,11 +508,11 @@ static void say_flood(venue *v, void *arg)
 static void test_client_when_the_queue_is_full_then_drops_are_counted_and_told(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     r.config.message_ring_bytes = 4096;
     r.ws.protocol = NULL; /* every message is the application's */
-    rig_connect(&r);
+    ws_client_bed_connect(&r);
     hpx_reply reply;
     assert_int_equal(hpx_ws_client_request(r.client, hpx_span_of("x"), 0, NULL, NULL), HPX_E_STATE);
     assert_int_equal(hpx_ws_client_next_reply(r.client, &reply), 0);
@@ -605,7 +521,7 @@ static void test_client_when_the_queue_is_full_then_drops_are_counted_and_told(v
     /* The ring is full before the first is taken; from then on they come as they may. */
     const uint64_t until = hpx_clock_now_ns() + LONG;
     while (hpx_ws_client_messages_dropped(r.client) < 2 && hpx_clock_now_ns() < until) {
-        nap(MS / 10);
+        ws_client_bed_nap(MS / 10);
     }
     hpx_event message;
     uint64_t taken = 0;
@@ -621,11 +537,11 @@ static void test_client_when_the_queue_is_full_then_drops_are_counted_and_told(v
     const uint64_t dropped = hpx_ws_client_messages_dropped(r.client);
     assert_int_equal(taken + dropped, FLOOD + 1);
     assert_true(taken > 20);
-    say(&r, "after");
+    ws_client_bed_say(&r, "after");
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), 1);
-    assert_true(ends_with(message.payload, "after"));
+    assert_true(span_ends_with(message.payload, "after"));
     assert_int_equal(missed + message.missed, dropped);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 typedef struct heard {
@@ -646,259 +562,21 @@ static void hear(hpx_conn *conn, const hpx_event *event, void *user)
 static void test_client_when_on_message_is_set_then_it_gets_them(void **state)
 {
     (void)state;
-    rig r;
-    rig_open(&r);
+    ws_client_bed r;
+    ws_client_bed_open(&r);
     heard h = {0};
     r.config.on_message = hear;
     r.config.user = &h;
-    rig_connect(&r);
-    say(&r, "sys one");
-    say(&r, "sys two");
+    ws_client_bed_connect(&r);
+    ws_client_bed_say(&r, "sys one");
+    ws_client_bed_say(&r, "sys two");
     venue_thread_until(&r.venue, &r.venue.bed.venue.sends, 2); /* they come back */
     assert_int_equal(atomic_load(&h.count), 2);
     assert_false(atomic_load(&h.wrong));
     hpx_event message;
     assert_int_equal(hpx_ws_client_next_message(r.client, &message), HPX_E_STATE);
     assert_int_equal(hpx_ws_client_message_wait(r.client, &message, LONG), HPX_E_STATE);
-    rig_close(&r);
-}
-
-/* ---- Closed in every state ------------------------------------------------------------------- */
-
-/* A listener whose queue is full: what comes next is neither accepted nor refused. */
-typedef struct full_listener {
-    int fds[4];
-    uint16_t port;
-} full_listener;
-
-static void full_listener_open(full_listener *full)
-{
-    full->fds[0] = closed_port(&full->port);
-    assert_int_equal(listen(full->fds[0], 0), 0);
-    const struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons(full->port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    for (size_t i = 1; i < COUNT_OF(full->fds); i++) {
-        full->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        (void)connect(full->fds[i], (const struct sockaddr *)&address, sizeof(address));
-    }
-    nap(10 * MS);
-}
-
-static void full_listener_close(full_listener *full)
-{
-    for (size_t i = 0; i < COUNT_OF(full->fds); i++) {
-        (void)close(full->fds[i]);
-    }
-}
-
-typedef struct state_row {
-    hpx_conn_state state;
-    const char *url;
-} state_row;
-
-/* Up, with a topic, and down again, to restore the topic without an answer. */
-static void reach_resubscribing(rig *r)
-{
-    hpx_error error;
-    (void)expect_update(r, HPX_UPDATE_LIVE, NULL);
-    assert_int_equal(hpx_ws_client_ready_wait(r->client, LONG, &error), HPX_OK);
-    venue_lock(&r->venue)->stall_subscribe = true;
-    venue_unlock(&r->venue);
-    venue_thread_drop(&r->venue);
-}
-
-/* By close_wait(), or by free() alone: in time, and nothing is left. */
-static void check_close(rig *r, const state_row *row, hpx_engine *engine, bool by_free)
-{
-    venue *v = venue_lock(&r->venue);
-    v->stall_auth = row->state == HPX_CONN_AUTHENTICATING;
-    v->stall_subscribe = false;
-    venue_unlock(&r->venue);
-    r->ws.url = row->url;
-    r->ws.backoff_initial_ns = row->state == HPX_CONN_BACKING_OFF ? 10 * LONG : MS;
-    r->ws.backoff_max_ns = r->ws.backoff_initial_ns;
-    r->config.engine = engine;
-    r->dialect.secret = row->state == HPX_CONN_AUTHENTICATING ? "s" : NULL;
-    hpx_error error;
-    assert_int_equal(hpx_ws_client_connect(&r->client, &r->ws, &r->config, &error), HPX_OK);
-    assert_int_equal(hpx_ws_client_subscribe(r->client, "topic", NULL, NULL, &error), HPX_OK);
-    if (row->state == HPX_CONN_RESUBSCRIBING) {
-        reach_resubscribing(r);
-    }
-    until_state(r->client, row->state);
-    if (!by_free) {
-        assert_int_equal(
-            hpx_ws_client_close_wait(r->client, 1000, hpx_span_of("bye"), LONG), HPX_OK);
-        assert_int_equal(hpx_ws_client_get_state(r->client), HPX_CONN_CLOSED);
-        hpx_update update = {0};
-        while (hpx_ws_client_update_wait(r->client, &update, NULL, LONG) == 1) {
-        }
-        assert_int_equal(update.kind, HPX_UPDATE_ENDED);
-    }
-    hpx_ws_client_free(r->client);
-    r->client = NULL;
-}
-
-static void test_client_when_closed_in_any_state_then_it_is_closed(void **state)
-{
-    (void)state;
-    rig r;
-    rig_open(&r);
-    uint16_t refused;
-    uint16_t mute; /* a name server that is not there */
-    const int refused_fd = closed_port(&refused);
-    const int mute_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    assert_int_equal(bind(mute_fd, (const struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(mute_fd, (struct sockaddr *)&address, &size), 0);
-    mute = ntohs(address.sin_port);
-    full_listener full;
-    full_listener_open(&full);
-    raw_server silent;
-    raw_server_open(&silent, RAW_SILENT_ACCEPT);
-    char urls[4][64];
-    snprintf(urls[0], sizeof(urls[0]), "ws://127.0.0.1:%u/", full.port);
-    snprintf(urls[1], sizeof(urls[1]), "wss://127.0.0.1:%u/", silent.port);
-    snprintf(urls[2], sizeof(urls[2]), "ws://127.0.0.1:%u/", silent.port);
-    snprintf(urls[3], sizeof(urls[3]), "ws://127.0.0.1:%u/", refused);
-    const state_row rows[] = {
-        {HPX_CONN_RESOLVING, "ws://silent.test/"},
-        {HPX_CONN_CONNECTING, urls[0]},
-        {HPX_CONN_TLS_HANDSHAKE, urls[1]},
-        {HPX_CONN_UPGRADING, urls[2]},
-        {HPX_CONN_AUTHENTICATING, r.venue.bed.url},
-        {HPX_CONN_RESUBSCRIBING, r.venue.bed.url},
-        {HPX_CONN_READY, r.venue.bed.url},
-        {HPX_CONN_BACKING_OFF, urls[3]},
-    };
-    char servers[32];
-    snprintf(servers, sizeof(servers), "127.0.0.1:%u", mute);
-    for (size_t i = 0; i < 2 * COUNT_OF(rows); i++) {
-        hpx_engine_config config = HPX_ENGINE_CONFIG_INIT;
-        config.dns_servers = servers;
-        config.allocator = fa_allocator(&r.memory);
-        hpx_engine *engine;
-        assert_int_equal(hpx_engine_new(&engine, &config, NULL), HPX_OK);
-        assert_int_equal(hpx_engine_start(engine, NULL), HPX_OK);
-        check_close(&r, &rows[i / 2], engine, i % 2 == 1);
-        assert_int_equal(hpx_engine_stop_wait(engine, LONG), HPX_OK);
-        hpx_engine_free(engine);
-        if (r.memory.live != 0) {
-            fail_msg("row %zu: %zu blocks are left", i, (size_t)r.memory.live);
-        }
-    }
-    raw_server_close(&silent);
-    full_listener_close(&full);
-    (void)close(refused_fd);
-    (void)close(mute_fd);
-    rig_close(&r);
-}
-
-/* Everything unread: replies, updates, messages, a request under way, live subscriptions. */
-static void test_client_when_freed_with_all_unread_then_nothing_is_left(void **state)
-{
-    (void)state;
-    rig r;
-    rig_open(&r);
-    rig_connect(&r);
-    hpx_error error;
-    assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(
-            hpx_ws_client_request(r.client, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
-    }
-    venue_thread_until(&r.venue, &r.venue.bed.venue.requests, 5);
-    say(&r, "sys one");
-    say(&r, "upd a 1");
-    venue_lock(&r.venue)->keep_requests = true;
-    venue_unlock(&r.venue);
-    hpx_reply reply;
-    assert_int_equal(
-        hpx_ws_client_request_wait(r.client, hpx_span_of("req y"), 10 * MS, &reply), HPX_E_TIMEOUT);
-    assert_int_equal(hpx_ws_client_request(r.client, hpx_span_of("req z"), 0, NULL, NULL), HPX_OK);
-    hpx_ws_client_free(r.client);
-    r.client = NULL;
-    assert_int_equal(r.memory.live, 0);
-    rig_close(&r);
-}
-
-/* The shard may find the commands, the release and the stop in one turn or in many. */
-static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing(void **state)
-{
-    (void)state;
-    rig r;
-    rig_open(&r);
-    for (uint32_t i = 0; i < 60; i++) {
-        hpx_error error;
-        if (i % 3 != 0) {
-            assert_int_equal(hpx_ws_client_connect(&r.client, &r.ws, &r.config, &error), HPX_OK);
-        } else {
-            rig_connect(&r);
-        }
-        assert_int_equal(hpx_ws_client_subscribe(r.client, "a", NULL, NULL, &error), HPX_OK);
-        assert_int_equal(hpx_ws_client_subscribe(r.client, "b", NULL, NULL, &error), HPX_OK);
-        (void)!hpx_ws_client_request(r.client, hpx_span_of("req x"), 0, NULL, NULL);
-        (void)!hpx_ws_client_send(r.client, HPX_MESSAGE_TEXT, hpx_span_of("x"));
-        if (i % 2 != 0) {
-            nap(20 * HPX_NS_PER_US);
-        }
-        hpx_ws_client_free(r.client);
-        r.client = NULL;
-        if (r.memory.live != 0) {
-            fail_msg("round %u: %zu blocks are left", i, (size_t)r.memory.live);
-        }
-    }
-    rig_close(&r);
-}
-
-/* ---- Memory ---------------------------------------------------------------------------------- */
-
-static rig *memory_rig;
-
-static void memory_scenario(hpx_allocator allocator, bool expect_success)
-{
-    rig *r = memory_rig;
-    hpx_ws_client_config config = HPX_WS_CLIENT_CONFIG_INIT;
-    config.allocator = allocator;
-    hpx_ws_config ws = r->ws;
-    ws.reconnect = false;
-    hpx_ws_client *client;
-    hpx_error error = {0};
-    hpx_status status = hpx_ws_client_connect_wait(&client, &ws, &config, LONG, &error);
-    if (status != HPX_OK) {
-        assert_false(expect_success);
-        assert_null(client);
-        assert_true(error.detail[0] != '\0');
-        return;
-    }
-    hpx_reply reply;
-    status = hpx_ws_client_request_wait(client, hpx_span_of("req x"), 0, &reply);
-    assert_true(status == HPX_OK || !expect_success);
-    for (int i = 0; i < 9 && status == HPX_OK; i++) {
-        char topic[8];
-        snprintf(topic, sizeof(topic), "t%d", i);
-        status = hpx_ws_client_subscribe(client, topic, NULL, NULL, &error);
-        assert_true(status == HPX_OK || !expect_success);
-    }
-    hpx_update update = {0};
-    while (status == HPX_OK && update.kind != HPX_UPDATE_LIVE && update.kind != HPX_UPDATE_ENDED) {
-        assert_int_equal(hpx_ws_client_update_wait(client, &update, NULL, LONG), 1);
-    }
-    assert_true(update.kind == HPX_UPDATE_LIVE || !expect_success);
-    hpx_ws_client_free(client);
-}
-
-static void test_client_when_any_allocation_fails_then_it_is_told_and_nothing_leaks(void **state)
-{
-    (void)state;
-    rig r;
-    rig_open(&r);
-    memory_rig = &r;
-    fa_exhaust(memory_scenario);
-    rig_close(&r);
+    ws_client_bed_close(&r);
 }
 
 int main(void)
@@ -919,10 +597,6 @@ int main(void)
         cmocka_unit_test(test_client_when_messages_are_of_nobody_then_they_are_queued),
         cmocka_unit_test(test_client_when_the_queue_is_full_then_drops_are_counted_and_told),
         cmocka_unit_test(test_client_when_on_message_is_set_then_it_gets_them),
-        cmocka_unit_test(test_client_when_closed_in_any_state_then_it_is_closed),
-        cmocka_unit_test(test_client_when_freed_with_all_unread_then_nothing_is_left),
-        cmocka_unit_test(test_client_when_freed_at_once_then_commands_under_way_leave_nothing),
-        cmocka_unit_test(test_client_when_any_allocation_fails_then_it_is_told_and_nothing_leaks),
     };
     return cmocka_run_group_tests_name("engine/client", tests, NULL, NULL);
 }

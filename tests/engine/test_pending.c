@@ -13,7 +13,7 @@
 
 #define APP_MAX 40u
 #define STEPS   40000u
-#define SEEDS   5u
+#define SEEDS   (TEST_UNDER_TSAN ? 1u : 5u)
 #define DEAD    512u /* ids of requests that are over, to ask for again */
 #define RAW_IDS 60u  /* few, so that they collide; more than fit at once */
 

@@ -65,8 +65,8 @@ void *aligned_alloc(size_t align, size_t size)
 /* ---- Steady state ---------------------------------------------------------------------------- */
 
 enum {
-    WARM_UP = 3000,
-    ROUNDS = COUNTS_MALLOC ? 20000 : 4000,
+    WARM_UP = 1000,
+    ROUNDS = COUNTS_MALLOC ? 20000 : 3000,
     POLICIES = 4,
     INLINE_SUBS = 2,
 };
@@ -449,12 +449,18 @@ static void life_inline(hpx_allocator allocator, bool expect_success)
 static void test_memory_when_any_allocation_fails_on_a_port_then_all_ends_once(void **state)
 {
     (void)state;
+    if (TEST_UNDER_TSAN) {
+        skip();
+    }
     fa_exhaust(life_on_a_port);
 }
 
 static void test_memory_when_any_allocation_fails_inline_then_all_ends_once(void **state)
 {
     (void)state;
+    if (TEST_UNDER_TSAN) {
+        skip();
+    }
     fa_exhaust(life_inline);
 }
 

@@ -256,6 +256,42 @@ static void test_p4_reply_when_of_earlier_epoch_then_completes_nothing(void **st
     rig_close(&r);
 }
 
+/* Ids that differ from the right one in one bit, and shapes of it that are other ids. */
+static void test_p4_reply_when_id_is_almost_right_then_completes_nothing(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, 0);
+    venue *v = &r.bed.venue;
+    v->keep_requests = true;
+    for (unsigned i = 0; i < 4; i++) { /* neighbours in the slab */
+        assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
+    }
+    session_bed_until(&r.bed, &v->kept_count, 4);
+    const uint64_t right = strtoull(v->kept[1].id, NULL, 10);
+    unsigned sent = 0;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        const uint64_t wrong = right ^ UINT64_C(1) << bit;
+        bool is_other = false;
+        for (unsigned i = 0; i < 4; i++) {
+            is_other |= strtoull(v->kept[i].id, NULL, 10) == wrong;
+        }
+        if (!is_other) {
+            venue_say(v, "res %llu ok wrong", (unsigned long long)wrong);
+            sent++;
+        }
+    }
+    venue_say(v, "res x%s ok wrong", v->kept[1].id);
+    venue_say(v, "res %s.0 ok wrong", v->kept[1].id);
+    assert_no_reply(&r, r.handle);
+    assert_int_equal(rig_unsolicited(&r), sent + 2);
+    assert_int_equal(hpx_handle_pending_count(r.handle), 4);
+    venue_answer(v, 1, "right");
+    const hpx_reply reply = rig_reply(&r, r.handle);
+    assert_payload(&reply, "ok right");
+    rig_close(&r);
+}
+
 static void test_p5_commands_when_issued_before_loss_then_not_sent_after_it(void **state)
 {
     (void)state;
@@ -362,6 +398,40 @@ static void test_capacity_when_met_then_limit_at_once_and_exact(void **state)
     assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
     assert_int_equal(
         hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_E_LIMIT);
+    rig_close(&r);
+}
+
+/* The send queue is full: refused at once, told when there is room, and what was taken is sent. */
+static void test_request_when_send_queue_is_full_then_again_and_writable(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, 2000);
+    char text[1000];
+    memset(text, 'x', sizeof(text));
+    memcpy(text, "req ", 4);
+    const hpx_span payload = {.data = (const uint8_t *)text, .size = sizeof(text)};
+    hpx_event event;
+    assert_int_equal(hpx_stream_next(r.stream, &event), 1); /* CONNECTED */
+    uint32_t accepted = 0;
+    hpx_status status;
+    while ((status = hpx_handle_request(r.handle, payload, 0, NULL, NULL)) == HPX_OK) {
+        accepted++; /* the shard does not turn: the data ring fills */
+    }
+    assert_int_equal(status, HPX_E_AGAIN);
+    assert_true(accepted > 100);
+    const uint64_t until = hpx_clock_now_ns() + 30 * HPX_NS_PER_S;
+    while (hpx_stream_next(r.stream, &event) == 0) {
+        (void)hpx_shard_poll(r.bed.shard);
+        assert_true(hpx_clock_now_ns() < until);
+    }
+    assert_int_equal(event.kind, HPX_EVENT_WRITABLE);
+    assert_int_equal(hpx_handle_request(r.handle, payload, 0, NULL, NULL), HPX_OK);
+    for (uint32_t i = 0; i <= accepted; i++) {
+        assert_int_equal(rig_reply(&r, r.handle).status, HPX_OK);
+    }
+    assert_no_reply(&r, r.handle);
+    assert_int_equal(r.bed.venue.requests, accepted + 1);
     rig_close(&r);
 }
 
@@ -565,10 +635,12 @@ int main(void)
         cmocka_unit_test(
             test_p3_request_when_connection_lost_then_disconnected_and_never_sent_again),
         cmocka_unit_test(test_p4_reply_when_of_earlier_epoch_then_completes_nothing),
+        cmocka_unit_test(test_p4_reply_when_id_is_almost_right_then_completes_nothing),
         cmocka_unit_test(test_p5_commands_when_issued_before_loss_then_not_sent_after_it),
         cmocka_unit_test(test_p5_commands_when_next_epoch_is_ready_then_still_not_sent),
         cmocka_unit_test(test_request_when_not_ready_then_refused_at_once),
         cmocka_unit_test(test_capacity_when_met_then_limit_at_once_and_exact),
+        cmocka_unit_test(test_request_when_send_queue_is_full_then_again_and_writable),
         cmocka_unit_test(test_replies_when_not_taken_then_again_and_none_lost),
         cmocka_unit_test(test_raw_request_when_id_is_pending_then_duplicate),
         cmocka_unit_test(test_request_when_dialect_finds_no_place_then_invalid),

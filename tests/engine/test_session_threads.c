@@ -13,7 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/hub.h"
 #include "market.h"
 #include "tests/support/descriptors.h"
 #include "tests/support/test.h"
@@ -243,46 +242,6 @@ static void test_p3_capacity_when_eight_threads_ask_then_exact(void **state)
     hpx_stream_release(stream);
     hpx_port_close(port);
     market_close(&m);
-}
-
-/* The counter itself, without all that comes between two requests: two threads that see the last
- * place free at the same instant are many here. */
-enum { HUB_MAX = 1, HUB_TAKES = 1000000 / SCALE };
-
-static hpxi_hub *hub;
-static _Atomic uint32_t hub_taken;
-
-static void *hub_run(void *argument)
-{
-    (void)argument;
-    for (uint32_t taken = 0; taken < HUB_TAKES;) {
-        if (hpxi_hub_take_pending(hub)) {
-            MARKET_CHECK(atomic_fetch_add(&hub_taken, 1) < HUB_MAX);
-            atomic_fetch_sub(&hub_taken, 1);
-            hpxi_hub_give_pending(hub);
-            taken++;
-        }
-    }
-    return NULL;
-}
-
-static void test_p3_capacity_when_taken_and_given_by_threads_then_never_over(void **state)
-{
-    (void)state;
-    hpxi_spec spec = {.config.requests_max = HUB_MAX};
-    failing_allocator memory = FAILING_ALLOCATOR_NEVER;
-    const hpx_allocator allocator = fa_allocator(&memory);
-    pthread_t threads[4];
-    hub = hpxi_hub_new(&spec, &allocator);
-    assert_non_null(hub);
-    for (unsigned i = 0; i < COUNT_OF(threads); i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, hub_run, NULL), 0);
-    }
-    for (unsigned i = 0; i < COUNT_OF(threads); i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
-    hpxi_hub_release(hub);
-    assert_int_equal(memory.live, 0);
 }
 
 /* ---- A thousand reconnects ------------------------------------------------------------------- */
@@ -808,7 +767,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_p3_capacity_when_eight_threads_ask_then_exact),
-        cmocka_unit_test(test_p3_capacity_when_taken_and_given_by_threads_then_never_over),
         cmocka_unit_test(test_p6_topics_when_a_thousand_reconnects_then_server_has_what_is_held),
         cmocka_unit_test(test_p5_orders_when_connection_drops_at_random_then_each_ends_once),
         cmocka_unit_test(test_p9_flood_when_stream_is_not_read_then_others_are_served),

@@ -3,6 +3,7 @@
 # run.sh - runs an example against an exchange that is started for it. Needs HPX_TOOL.
 #
 # usage: run.sh PROGRAM
+# `serve` is a server of its own: it is asked once, over HTTP/1.1.
 # The program gets the URL, must exit with 0 in time, and print ten updates. `first` takes
 # no URL and runs until the exchange ends: it is skipped (77) where its port is in use.
 set -u
@@ -18,6 +19,18 @@ fail() {
     sed 's/^/  stderr: /' "$work/err"
     exit 1
 }
+
+if [ "$(basename "$program")" = serve ]; then
+    "$program" 127.0.0.1:0 >"$work/out" 2>"$work/err" &
+    exchange=$!
+    while ! grep -qs '^curl ' "$work/out"; do
+        kill -0 "$exchange" 2>/dev/null || fail 'serve ended'
+        sleep 0.05
+    done
+    curl -sf --max-time 20 "$(sed -n 's/^curl //p' "$work/out")" | grep -q '^{"price":[0-9]*}$' ||
+        fail 'no price'
+    exit 0
+fi
 
 address=127.0.0.1:0 duration=60
 [ "$(basename "$program")" != first ] || address=127.0.0.1:9443 duration=2

@@ -71,11 +71,18 @@ static void decode(
             d->size += produced;
         }
         assert_int_equal(produced, 0);
+        assert_false(hpxi_h1_content_has_more(content));
         assert_true(d->status != HPX_E_PARTIAL || left == 0);
         free(in);
         free(out);
     }
     if (d->status == HPX_E_PARTIAL) {
+        const uint8_t *none = NULL;
+        size_t nothing = 0;
+        uint8_t byte;
+        size_t produced = 0;
+        assert_int_equal(
+            hpxi_h1_content_next(content, &none, &nothing, &byte, 1, &produced), HPX_E_PARTIAL);
         d->status = hpxi_h1_content_finish(content);
     }
     const hpx_error *error = hpxi_h1_content_error(content);
@@ -185,6 +192,31 @@ static void test_content_when_any_byte_is_damaged_then_refused(void **state)
             }
         }
     }
+    hpxi_h1_content_free(content);
+    assert_int_equal(fa.live, 0);
+}
+
+static void test_content_when_output_is_full_then_says_that_there_is_more(void **state)
+{
+    (void)state;
+    static coded body;
+    body.size = 0;
+    code(&body, 31, text, sizeof(text) - 1);
+    failing_allocator fa = FAILING_ALLOCATOR_NEVER;
+    const hpx_allocator allocator = fa_allocator(&fa);
+    hpxi_h1_content *content = fresh(HPXI_H1_CODING_GZIP, &allocator);
+    const uint8_t *data = body.bytes;
+    size_t size = body.size;
+    uint8_t out[sizeof(text)];
+    size_t produced = 0;
+    assert_false(hpxi_h1_content_has_more(content));
+    assert_int_equal(hpxi_h1_content_next(content, &data, &size, out, 10, &produced), 1);
+    assert_int_equal(produced, 10);
+    assert_true(hpxi_h1_content_has_more(content));
+    assert_int_equal(hpxi_h1_content_next(content, &data, &size, out, sizeof(out), &produced), 1);
+    assert_int_equal(produced, sizeof(text) - 11);
+    assert_false(hpxi_h1_content_has_more(content));
+    assert_int_equal(hpxi_h1_content_finish(content), HPX_OK);
     hpxi_h1_content_free(content);
     assert_int_equal(fa.live, 0);
 }
@@ -355,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_content_when_any_format_then_decoded_at_every_cut),
         cmocka_unit_test(test_content_when_any_byte_is_damaged_then_refused),
+        cmocka_unit_test(test_content_when_output_is_full_then_says_that_there_is_more),
         cmocka_unit_test(test_content_when_cut_short_then_eof),
         cmocka_unit_test(test_content_when_bytes_follow_then_refused),
         cmocka_unit_test(test_content_when_output_reaches_limit_then_refused_beyond),
