@@ -12,7 +12,6 @@
  */
 #include "engine/url.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -248,8 +247,30 @@ static hpx_status url_parse_authority(url_parser *parser)
 /* RFC 3986 3.3 and 3.4: pchar, "/" and "?". */
 static bool url_is_target_byte(char byte)
 {
-    return url_is_alpha(byte) || url_is_digit(byte) ||
-           (byte != '\0' && strchr("-._~!$&'()*+,;=:@/?", byte) != NULL);
+    switch (byte) {
+    case '-':
+    case '.':
+    case '_':
+    case '~':
+    case '!':
+    case '$':
+    case '&':
+    case '\'':
+    case '(':
+    case ')':
+    case '*':
+    case '+':
+    case ',':
+    case ';':
+    case '=':
+    case ':':
+    case '@':
+    case '/':
+    case '?':
+        return true;
+    default:
+        return url_is_alpha(byte) || url_is_digit(byte);
+    }
 }
 
 static hpx_status url_parse_target(url_parser *parser)
@@ -284,22 +305,49 @@ static hpx_status url_parse_target(url_parser *parser)
     return HPX_OK;
 }
 
+/* Not snprintf(): a URL is parsed for every HTTP request. */
 static void url_set_host_header(hpxi_url *url)
 {
-    const char *format = url->host_is_v6 ? "[%s]" : "%s";
-    int bytes = snprintf(url->host_header, sizeof(url->host_header), format, url->host);
-    HPX_ASSERT(bytes > 0 && (size_t)bytes < sizeof(url->host_header));
-    if (url->port != (url->is_tls ? 443 : 80)) {
-        const size_t room = sizeof(url->host_header) - (size_t)bytes;
-        bytes = snprintf(url->host_header + bytes, room, ":%u", url->port);
-        HPX_ASSERT(bytes > 0 && (size_t)bytes < room);
+    char *at = url->host_header;
+    const size_t host_bytes = strlen(url->host);
+    if (url->host_is_v6) {
+        *at++ = '[';
     }
+    memcpy(at, url->host, host_bytes);
+    at += host_bytes;
+    if (url->host_is_v6) {
+        *at++ = ']';
+    }
+    if (url->port != (url->is_tls ? 443 : 80)) {
+        char digits[URL_PORT_BYTES_MAX];
+        size_t first = sizeof(digits);
+        for (uint32_t port = url->port; port != 0; port /= 10) {
+            digits[--first] = (char)('0' + port % 10);
+        }
+        *at++ = ':';
+        memcpy(at, digits + first, sizeof(digits) - first);
+        at += sizeof(digits) - first;
+    }
+    *at = '\0';
+    HPX_ASSERT(at < url->host_header + sizeof(url->host_header));
+}
+
+/* Empty; the buffers' bytes behind their NULs are not touched: they are 5 KiB. */
+static void url_clear(hpxi_url *url)
+{
+    url->is_tls = false;
+    url->host_is_v4 = false;
+    url->host_is_v6 = false;
+    url->port = 0;
+    url->host[0] = '\0';
+    url->host_header[0] = '\0';
+    url->target[0] = '\0';
 }
 
 static hpx_status url_parse(hpxi_url *out, const char *text, bool http, hpx_error *error)
 {
     HPX_ASSERT(text != NULL);
-    *out = (hpxi_url){0};
+    url_clear(out);
     url_parser parser = {.text = text, .http = http, .url = out, .error = error};
     hpx_status status = url_parse_scheme(&parser);
     if (status == HPX_OK) {
@@ -309,7 +357,7 @@ static hpx_status url_parse(hpxi_url *out, const char *text, bool http, hpx_erro
         status = url_parse_target(&parser);
     }
     if (status != HPX_OK) {
-        *out = (hpxi_url){0};
+        url_clear(out);
         return status;
     }
     url_set_host_header(out);
