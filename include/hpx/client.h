@@ -258,9 +258,9 @@ HPX_API HPX_NODISCARD int
 hpx_ws_client_message_wait(hpx_ws_client *client, hpx_event *message, uint64_t timeout_ns);
 
 /** Free through a pointer, for HPX_AUTO(hpx_ws_client). @thread client */
-static inline void hpx_ws_client_cleanup(hpx_ws_client **client)
+static inline void hpx_ws_client_cleanup(hpx_ws_client **it)
 {
-    hpx_ws_client_free(*client);
+    hpx_ws_client_free(*it);
 }
 
 HPX_EXTERN_C_END

@@ -371,9 +371,9 @@ HPX_API const char *hpx_http_outcome_name(hpx_http_outcome outcome);
 HPX_API const char *hpx_http_processed_name(hpx_http_processed processed);
 
 /** Release through a pointer, for __attribute__((cleanup)). @thread client */
-static inline void hpx_http_client_cleanup(hpx_http_client **client)
+static inline void hpx_http_client_cleanup(hpx_http_client **it)
 {
-    hpx_http_client_release(*client);
+    hpx_http_client_release(*it);
 }
 
 HPX_EXTERN_C_END
