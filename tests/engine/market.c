@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "market.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "engine/conn.h"
 #include "engine/engine.h"
 #include "tests/support/descriptors.h"
 #include "tests/support/test.h"
@@ -149,35 +153,14 @@ static void market_update(market *m, market_client *client)
     }
 }
 
-/* From here on the client may well be on its next connection. */
-static void market_over(market_client *client)
-{
-    if (client->alive) {
-        client->alive = false;
-        atomic_fetch_sub(&client->owner->alive, 1);
-    }
-}
-
-static void market_kick(market_client *client)
-{
-    hpx_conn_abort(client->conn);
-    market_over(client);
-}
-
-static void market_restart(market_client *client)
-{
-    (void)hpx_conn_close(client->conn, 1012, (hpx_span){0});
-    market_over(client);
-}
-
 static void market_cut(market *m, market_client *client)
 {
     switch (below(m, 3)) {
     case 0:
-        market_kick(client);
+        hpx_conn_abort(client->conn);
         break;
     case 1:
-        market_restart(client);
+        (void)hpx_conn_close(client->conn, 1012, (hpx_span){0});
         break;
     default:
         say(client->conn, "bye now", 7);
@@ -226,11 +209,11 @@ static void market_request(market *m, market_client *client, uint64_t id, hpx_sp
 static void market_command(market *m, market_client *client, hpx_span verb, hpx_span rest)
 {
     if (is(verb, "kick")) {
-        market_kick(client);
+        hpx_conn_abort(client->conn);
     } else if (is(verb, "leave")) {
         say(client->conn, "bye leave", 9);
     } else if (is(verb, "restart")) {
-        market_restart(client);
+        (void)hpx_conn_close(client->conn, 1012, (hpx_span){0});
     } else if (is(verb, "flush")) {
         market_answer_due(m, client->conn, UINT32_MAX);
     } else if (is(verb, "flood")) {
@@ -269,6 +252,22 @@ static void market_on_message(market *m, market_client *client, hpx_span text)
     }
 }
 
+/* Events tell of an end when the loop comes to it: the kernel knows what is open now. */
+static uint32_t market_count_alive(const market *m)
+{
+    uint32_t alive = 0;
+    for (uint32_t i = 0; i < MARKET_CLIENTS; i++) {
+        const hpx_conn *conn = m->shard.clients[i].conn;
+        struct tcp_info info;
+        socklen_t size = sizeof(info);
+        if (conn != NULL && conn->sock != NULL && conn->sock->state == HPXI_SOCK_OPEN &&
+            getsockopt(conn->sock->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0) {
+            alive += info.tcpi_state == TCP_ESTABLISHED ? 1 : 0;
+        }
+    }
+    return alive;
+}
+
 static void market_on_connected(market *m, hpx_conn *conn)
 {
     market_client *client = NULL;
@@ -279,7 +278,6 @@ static void market_on_connected(market *m, hpx_conn *conn)
     client->owner = m;
     client->conn = conn;
     client->authenticated = false;
-    client->alive = true;
     client->serial = atomic_fetch_add(&m->connects, 1) + 1;
     atomic_store(&client->subscribed, 0);
     atomic_store(&client->unsubscribed, 0);
@@ -288,7 +286,7 @@ static void market_on_connected(market *m, hpx_conn *conn)
     }
     hpx_conn_set_user(conn, client);
     atomic_store(&m->newest, (uint32_t)(client - m->shard.clients));
-    const uint32_t alive = atomic_fetch_add(&m->alive, 1) + 1;
+    const uint32_t alive = market_count_alive(m);
     if (alive > atomic_load(&m->alive_max)) {
         atomic_store(&m->alive_max, alive);
     }
@@ -308,7 +306,6 @@ static void market_on_event(hpx_conn *conn, const hpx_event *event, void *user)
     case HPX_EVENT_DISCONNECTED: {
         market_client *client = user;
         client->conn = NULL;
-        market_over(client);
         break;
     }
     case HPX_EVENT_WRITABLE:

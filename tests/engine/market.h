@@ -62,9 +62,10 @@ struct market {
     _Atomic bool updates;            /* each request also makes a few, of topics held */
 
     /* What happened. */
-    _Atomic uint32_t connects, alive, alive_max;
-    _Atomic uint32_t early; /* messages before the authentication */
-    _Atomic uint32_t twice; /* subscribed though it was, or the other way round */
+    _Atomic uint32_t connects;
+    _Atomic uint32_t alive_max; /* connections at once that neither side had begun to end */
+    _Atomic uint32_t early;     /* messages before the authentication */
+    _Atomic uint32_t twice;     /* subscribed though it was, or the other way round */
     _Atomic uint32_t requests, kept, sends;
     _Atomic uint32_t newest;               /* index of the newest client */
     _Atomic uint8_t orders[MARKET_ORDERS]; /* copies that came */

@@ -186,7 +186,7 @@ static void test_client_when_freed_at_once_then_commands_under_way_leave_nothing
     (void)state;
     ws_client_bed r;
     ws_client_bed_open(&r);
-    for (uint32_t i = 0; i < 60; i++) {
+    for (uint32_t i = 0; i < 36; i++) {
         hpx_error error;
         if (i % 3 != 0) {
             assert_int_equal(hpx_ws_client_connect(&r.client, &r.ws, &r.config, &error), HPX_OK);

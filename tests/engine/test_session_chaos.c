@@ -178,7 +178,11 @@ static void *live(void *argument)
         hpx_error error;
         memset(w->handles, 0, sizeof(w->handles));
         memset(w->subs, 0, sizeof(w->subs));
-        MARKET_CHECK(hpx_port_open(&w->port, m.engine, NULL, &error) == HPX_OK);
+        hpx_status status;
+        while ((status = hpx_port_open(&w->port, m.engine, NULL, &error)) == HPX_E_LIMIT) {
+            pause_ns(MS / 10); /* closed ones that a shard has not yet let go */
+        }
+        MARKET_CHECK(status == HPX_OK);
         for (unsigned i = below(w, STEPS); i != 0; i--) {
             static void (*const steps[])(worker *) = {
                 step_subscribe,

@@ -142,12 +142,40 @@ static void test_backoff_when_session_was_stable_then_begins_anew(void **state)
     rig_close(&r);
 }
 
-/* Of many connections that lose their server at once, with full jitter, no instant gets more than
- * its share: their next attempts are spread over the whole delay. */
+/* attempts_max is about what failed: what the application asks for is not that. */
+static void test_attempts_when_the_app_reconnects_then_not_counted(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    r.config.backoff_initial_ns = 1;
+    r.config.backoff_max_ns = 1;
+    r.config.attempts_max = 3;
+    rig_connect(&r);
+    for (uint32_t i = 1; i <= 10; i++) {
+        session_bed_until(&r.bed, &r.bed.venue.connects, i);
+        session_bed_until_state(&r.bed, r.handle, HPX_CONN_READY);
+        assert_int_equal(hpx_handle_reconnect(r.handle, hpx_span_of("rotate keys")), HPX_OK);
+        hpx_event event;
+        while (hpx_stream_next(r.stream, &event) == 1) {
+            assert_int_not_equal(event.kind, HPX_EVENT_CLOSED);
+        }
+    }
+    session_bed_until(&r.bed, &r.bed.venue.connects, 11);
+    session_bed_until_state(&r.bed, r.handle, HPX_CONN_READY);
+    r.bed.venue.refuse_auth = true; /* failures end it still: the drop, and two more */
+    venue_drop(&r.bed.venue);
+    session_bed_until_state(&r.bed, r.handle, HPX_CONN_CLOSED);
+    assert_int_equal(r.bed.venue.auths, 11 + 2);
+    rig_close(&r);
+}
+
+/* Of many connections that lose their server at once, with full jitter, the next attempts are
+ * spread over the delay. (That the spread is even: test_reconnect.c, without a clock.) */
 static void test_backoff_when_many_are_lost_at_once_then_attempts_are_spread(void **state)
 {
     (void)state;
-    enum { CONNECTIONS = 7, ROUNDS = 12, DELAY_MS = 40, SLOTS = 4 };
+    enum { CONNECTIONS = 7, ROUNDS = 6, DELAY_MS = 100 };
     rig r;
     rig_open(&r);
     r.config.backoff_jitter = 1.0;
@@ -160,7 +188,7 @@ static void test_backoff_when_many_are_lost_at_once_then_attempts_are_spread(voi
         assert_int_equal(
             hpx_ws_connect(r.bed.port, &r.config, &handles[i], &streams[i], &error), HPX_OK);
     }
-    unsigned slots[SLOTS] = {0};
+    uint64_t spread_ns = 0; /* from the first attempt of a round to its last */
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < CONNECTIONS; i++) {
             session_bed_until_state(&r.bed, handles[i], HPX_CONN_READY);
@@ -170,18 +198,14 @@ static void test_backoff_when_many_are_lost_at_once_then_attempts_are_spread(voi
         }
         const uint32_t connects = r.bed.venue.connects;
         venue_drop(&r.bed.venue);
-        const uint64_t start = hpx_clock_now_ns();
-        uint32_t seen = connects;
-        while (seen < connects + CONNECTIONS) {
-            (void)hpx_shard_poll(r.bed.shard);
-            const uint64_t slot = (hpx_clock_now_ns() - start) * SLOTS / (DELAY_MS * MS);
-            slots[slot < SLOTS ? slot : SLOTS - 1] += r.bed.venue.connects - seen;
-            seen = r.bed.venue.connects;
-        }
+        session_bed_until(&r.bed, &r.bed.venue.connects, connects + 1);
+        const uint64_t first_ns = hpx_clock_now_ns();
+        session_bed_until(&r.bed, &r.bed.venue.connects, connects + CONNECTIONS);
+        spread_ns += hpx_clock_now_ns() - first_ns;
     }
-    for (unsigned i = 0; i + 1 < SLOTS; i++) { /* of 84: 21 each; the last also has the late ones */
-        assert_in_range(slots[i], 3, 3 * CONNECTIONS * ROUNDS / SLOTS);
-    }
+    /* Three quarters of the delay are to be expected of seven; on a machine that stands still now
+     * and then it may be less. Together they would come within one or two milliseconds. */
+    assert_true(spread_ns / ROUNDS >= DELAY_MS * MS / 4);
     for (unsigned i = 0; i < CONNECTIONS; i++) {
         hpx_handle_release(handles[i]);
         hpx_stream_release(streams[i]);
@@ -194,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_backoff_when_dropped_wherever_then_schedule_is_kept),
         cmocka_unit_test(test_backoff_when_session_was_stable_then_begins_anew),
+        cmocka_unit_test(test_attempts_when_the_app_reconnects_then_not_counted),
         cmocka_unit_test(test_backoff_when_many_are_lost_at_once_then_attempts_are_spread),
     };
     return cmocka_run_group_tests_name("engine/session_retry", tests, NULL, NULL);

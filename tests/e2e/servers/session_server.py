@@ -10,7 +10,7 @@ import sys
 import websockets
 
 stats = {"early": 0, "twice": 0}
-alive = 0
+clients = set()
 
 
 def say(*words):
@@ -23,6 +23,7 @@ class Client:
         self.authenticated = False
         self.channels = set()
         self.kept = []
+        self.gone = asyncio.Event()
 
     async def send(self, **message):
         message["jsonrpc"] = "2.0"
@@ -108,18 +109,23 @@ class Client:
 
 
 async def serve(ws):
-    global alive
+    """One connection. What is over on the wire is said to be closed before the next one is said to
+    be open: the client may be back before this program has noticed."""
     client = Client(ws)
-    alive += 1
-    say("open", alive)
+    for old in list(clients):
+        if old.ws.transport is None or old.ws.transport.is_closing():
+            await old.gone.wait()
+    clients.add(client)
+    say("open", len(clients))
     try:
         async for text in ws:
             await client.on_message(text)
     except websockets.exceptions.ConnectionClosed:
         pass  # any code but 1000 and 1001, or no code at all
     await ws.wait_closed()
-    alive -= 1
+    clients.discard(client)
     say("closed", ws.close_code)
+    client.gone.set()
 
 
 async def listen(word, context):
