@@ -8,6 +8,7 @@
  *
  * Role      http_settings.c  the client's configuration, checked and copied
  *           http_pack.c      a request, checked and copied into one block (on the app's thread)
+ *           http_key.c       what connections are told apart by, as the bytes of a pool key
  *           http_request.c   a request's way: queue, deadlines, retries, the one end
  *           http_redirect.c  the request that follows a 3xx
  *           http_deliver.c   the response's way out: decoding, collecting, holding back, events
@@ -16,7 +17,8 @@
  *           http_h2.c        streams on it
  *           http_core.c      a client on its shard, and the shard's steps for all of them
  *           http_client.c    the public functions, of clients on a shard
- *           http_port.c      the same for clients on a port; http_link.h is what they share
+ *           http_port.c      the same for clients on a port
+ *           http_link.c      the two rings between such a client and one shard
  * Threads   The shard's, but for settings and packing (any).
  * Memory    Requests are slots that are kept, with their buffers: the steady state allocates
  *           nothing. Connections are allocated one by one.

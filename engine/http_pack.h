@@ -140,4 +140,16 @@ void hpxi_http_packed_headers(
 /* Header names in lower case from here on: HTTP/2. */
 void hpxi_http_packed_lower(hpxi_http_packed *packed);
 
+#define HPXI_HTTP_LOCATION_BYTES (2 * HPXI_URL_TARGET_BYTES)
+
+/*
+ * http_redirect.c: the URL that a Location means (RFC 3986 section 5.2), given the origin and the
+ * target ("/path?query") that it came from; not checked yet. False: it does not fit, or has a NUL.
+ */
+bool hpxi_http_location_resolve(
+    char out[HPXI_HTTP_LOCATION_BYTES],
+    const hpxi_http_origin *origin,
+    hpx_span base,
+    hpx_span location);
+
 #endif /* HPXI_HTTP_PACK_H */

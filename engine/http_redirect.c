@@ -14,17 +14,16 @@
 #include "engine/error.h"
 #include "engine/http.h"
 
-#define REDIRECT_URL_BYTES (2 * HPXI_URL_TARGET_BYTES)
-
+/* Text that grows in the caller's buffer. */
 typedef struct redirect_text {
-    char bytes[REDIRECT_URL_BYTES];
+    char *bytes; /* [HPXI_HTTP_LOCATION_BYTES] */
     size_t size;
     bool full;
 } redirect_text;
 
 static void redirect_add(redirect_text *text, const void *bytes, size_t size)
 {
-    if (size >= sizeof(text->bytes) - text->size) {
+    if (size >= HPXI_HTTP_LOCATION_BYTES - text->size) {
         text->full = true;
         return;
     }
@@ -82,23 +81,8 @@ static bool redirect_has_scheme(hpx_span location)
     return false;
 }
 
-/* The target URL as text; false: it does not fit. */
-static bool redirect_resolve(
-    redirect_text *text,
-    const hpxi_http_packed *packed,
-    const hpxi_http_origin *origin,
-    hpx_span location)
+static void redirect_add_origin(redirect_text *text, const hpxi_http_origin *origin)
 {
-    *text = (redirect_text){0};
-    if (redirect_has_scheme(location)) {
-        redirect_add(text, location.data, location.size);
-        return !text->full;
-    }
-    redirect_add_text(text, origin->is_tls ? "https:" : "http:");
-    if (location.size >= 2 && location.data[0] == '/' && location.data[1] == '/') {
-        redirect_add(text, location.data, location.size);
-        return !text->full;
-    }
     const bool is_v6 = strchr(origin->host, ':') != NULL;
     redirect_add_text(text, is_v6 ? "//[" : "//");
     redirect_add_text(text, origin->host);
@@ -109,8 +93,30 @@ static bool redirect_resolve(
         port[--at] = (char)('0' + value % 10);
     }
     redirect_add(text, port + at, sizeof(port) - at);
-    const size_t path = text->size;
-    const hpx_span base = hpxi_http_packed_target(packed);
+}
+
+bool hpxi_http_location_resolve(
+    char out[HPXI_HTTP_LOCATION_BYTES],
+    const hpxi_http_origin *origin,
+    hpx_span base,
+    hpx_span location)
+{
+    redirect_text text = {.bytes = out};
+    out[0] = '\0';
+    if (location.size != 0 && memchr(location.data, '\0', location.size) != NULL) {
+        return false;
+    }
+    if (redirect_has_scheme(location)) {
+        redirect_add(&text, location.data, location.size);
+        return !text.full;
+    }
+    redirect_add_text(&text, origin->is_tls ? "https:" : "http:");
+    if (location.size >= 2 && location.data[0] == '/' && location.data[1] == '/') {
+        redirect_add(&text, location.data, location.size);
+        return !text.full;
+    }
+    redirect_add_origin(&text, origin);
+    const size_t path = text.size;
     if (location.size == 0 || location.data[0] != '/') {
         size_t keep = 0; /* of the base: the path, up to its last slash unless only a query comes */
         while (keep < base.size && base.data[keep] != '?') {
@@ -120,13 +126,15 @@ static bool redirect_resolve(
         while (!query_only && keep != 0 && base.data[keep - 1] != '/') {
             keep--;
         }
-        redirect_add(text, base.data, keep);
+        redirect_add(&text, base.data, keep);
     }
-    redirect_add(text, location.data, location.size);
-    if (!text->full) {
-        redirect_remove_dots(text, path);
+    if (location.size != 0) {
+        redirect_add(&text, location.data, location.size);
     }
-    return !text->full;
+    if (!text.full) {
+        redirect_remove_dots(&text, path);
+    }
+    return !text.full;
 }
 
 static bool redirect_is_secret(const hpxi_http_settings *settings, hpx_span name)
@@ -242,11 +250,12 @@ bool hpxi_http_redirect_prepare(
         redirect_fail(request, "more redirects than redirects_max");
         return false;
     }
-    redirect_text text;
+    char text[HPXI_HTTP_LOCATION_BYTES];
     hpxi_url url;
     hpx_error error = {0};
-    if (!redirect_resolve(&text, packed, &origin, location->value) ||
-        hpxi_url_parse_http(&url, text.bytes, &error) != HPX_OK) {
+    if (!hpxi_http_location_resolve(
+            text, &origin, hpxi_http_packed_target(packed), location->value) ||
+        hpxi_url_parse_http(&url, text, &error) != HPX_OK) {
         redirect_fail(request, "the Location of the redirect is no URL that can be followed");
         return false;
     }
@@ -262,7 +271,7 @@ bool hpxi_http_redirect_prepare(
     const bool same_origin = url.is_tls == origin.is_tls && url.port == origin.port &&
                              strcmp(url.host, origin.host) == 0;
     redirect_request next;
-    redirect_fill(&next, request, packed, &origin, text.bytes, same_origin);
+    redirect_fill(&next, request, packed, &origin, text, same_origin);
     hpxi_buf_consume(&request->next_packed, hpxi_buf_size(&request->next_packed));
     if (hpxi_http_pack(&request->next_packed, settings, &next.next, &error) != HPX_OK) {
         redirect_fail(request, error.detail);

@@ -72,7 +72,7 @@ static hpx_status settings_check_ranges(const hpx_http_config *config, hpx_error
         {"h2_window_bytes_max",
          config->h2_window_bytes_max,
          config->h2_window_bytes,
-         1u << 30,
+         1u << 29,
          false},
         {"command_ring_bytes", config->command_ring_bytes, 64u << 10, 1u << 30, true},
         {"event_ring_bytes", config->event_ring_bytes, 64u << 10, 1u << 30, true},

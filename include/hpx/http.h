@@ -227,7 +227,7 @@ typedef struct hpx_http_config {
     uint32_t h2_connections_per_origin_max; /* a further one when all streams are taken; def. 1 */
     uint32_t h2_streams_max;         /* per connection, the peer's limit if lower; default 100 */
     uint32_t h2_window_bytes;        /* of a connection at first, 64 KiB..16 MiB; default 1 MiB */
-    uint32_t h2_window_bytes_max;    /* grown to as the measured bandwidth asks; default 16 MiB */
+    uint32_t h2_window_bytes_max;    /* grown to as bandwidth asks, up to 512 MiB; def. 16 MiB */
     bool h2_fixed_window;            /* do not measure, do not grow */
     bool h2_keep_alive_while_idle;   /* ping also without open streams */
     uint64_t h2_keep_alive_ns;       /* ping after so long without a byte; default none */
