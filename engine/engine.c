@@ -403,7 +403,8 @@ hpx_status hpx_shard_attach(hpx_shard *shard, hpx_error *error)
             "attach needs a started engine in POLLED mode and a shard that is "
             "not attached");
     }
-    return hpxi_shard_up(shard, error);
+    hpx_error unwanted;
+    return hpxi_shard_up(shard, error != NULL ? error : &unwanted);
 }
 
 hpx_status hpx_shard_detach_wait(hpx_shard *shard, uint64_t timeout_ns)

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/error.h"
 #include "engine/session.h"
+#include "ws/utf8.h"
 
 #define SUBSCRIPTION_TOPICS_MAX 65535u
 
@@ -50,6 +51,10 @@ static hpx_status subscription_check_topics(
                 i,
                 topics[i].size,
                 HPX_TOPIC_BYTES_MAX);
+        }
+        if (!hpxi_utf8_check(topics[i].data, topics[i].size)) {
+            return hpxi_error_set(
+                error, HPX_E_INVALID, HPX_STAGE_CONFIG, "topic %u is not UTF-8", i);
         }
     }
     if (count == 1) {

@@ -131,7 +131,7 @@ typedef enum hpx_http_processed {
 /** Where the time went, and over what. Durations are of the last attempt, 0 where a stage did not
  *  happen; total_ns is of everything. Strings are NUL-terminated and may be cut. */
 typedef struct hpx_http_info {
-    uint64_t queue_ns;       /* waiting for a connection; own connecting is in the next three */
+    uint64_t queue_ns; /* waiting for a connection; own connecting is in the next three */
     uint64_t resolve_ns;
     uint64_t connect_ns;
     uint64_t tls_ns;
@@ -143,17 +143,17 @@ typedef struct hpx_http_info {
     uint64_t response_bytes; /* of the body received, before decoding */
     uint64_t body_bytes;     /* of the body delivered, after decoding */
     uint32_t shard;
-    uint32_t attempts;       /* 1, and one for each automatic retry */
-    uint32_t redirects;      /* followed */
-    uint32_t interim;        /* 1xx responses before the final one */
+    uint32_t attempts;        /* 1, and one for each automatic retry */
+    uint32_t redirects;       /* followed */
+    uint32_t interim;         /* 1xx responses before the final one */
     hpx_http_version version; /* HPX_HTTP_1_1 or HPX_HTTP_2; HPX_HTTP_ANY: got no connection */
-    bool reused;             /* the connection had served before */
+    bool reused;              /* the connection had served before */
     bool is_tls;
-    bool tls_verified;       /* chain, dates and name were checked and are good */
+    bool tls_verified; /* chain, dates and name were checked and are good */
     bool tls_resumed;
-    char tls_version[16];    /* "TLSv1.3" */
-    char tls_cipher[48];     /* IANA name */
-    char peer_address[64];   /* "127.0.0.1:8443", "[::1]:8443" */
+    char tls_version[16];  /* "TLSv1.3" */
+    char tls_cipher[48];   /* IANA name */
+    char peer_address[64]; /* "127.0.0.1:8443", "[::1]:8443" */
 } hpx_http_info;
 
 typedef struct hpx_http_event {
@@ -166,11 +166,11 @@ typedef struct hpx_http_event {
     uint32_t header_count;
     const hpx_http_header *trailers; /* END */
     uint32_t trailer_count;
-    hpx_span body;                  /* BODY; END of a collected response */
-    hpx_http_outcome outcome;       /* END */
-    hpx_http_processed processed;   /* END */
-    const hpx_error *error;         /* END, never NULL there; status HPX_OK when DONE */
-    const hpx_http_info *info;      /* END, never NULL there */
+    hpx_span body;                /* BODY; END of a collected response */
+    hpx_http_outcome outcome;     /* END */
+    hpx_http_processed processed; /* END */
+    const hpx_error *error;       /* END, never NULL there; status HPX_OK when DONE */
+    const hpx_http_info *info;    /* END, never NULL there */
 } hpx_http_event;
 
 /** Inline event handler, on the shard's thread. Any function on the client may be called from it,
@@ -178,66 +178,66 @@ typedef struct hpx_http_event {
 typedef void (*hpx_http_event_fn)(hpx_http_client *client, const hpx_http_event *event, void *user);
 
 /** Where the connections to one origin live, of a client on a port. */
-#define HPX_SHARD_BY_ORIGIN    UINT32_MAX /* home shard by hash: one pool entry per origin */
+#define HPX_SHARD_BY_ORIGIN    UINT32_MAX       /* home shard by hash: one pool entry per origin */
 #define HPX_SHARD_LEAST_LOADED (UINT32_MAX - 1) /* the shard with the fewest open requests */
 
 /** Start from HPX_HTTP_CONFIG_INIT. A zero member means its default. All strings and arrays are
  *  copied; the TLS context is reference counted. Limits of connections are per shard. */
 typedef struct hpx_http_config {
     uint32_t size;
-    uint32_t flags;                  /* reserved, 0 */
-    hpx_tls_context *tls;            /* NULL: the engine's default context (system roots) */
-    const char *user_agent;          /* NULL: "hpx/VERSION"; "": none is sent */
-    const char *const *resolve;      /* "HOST:PORT:ADDR[,ADDR...]": use these addresses, no DNS */
-    uint32_t resolve_count;          /* 0..16 */
-    uint32_t shard;                  /* port: index, or one of the policies above */
-    hpx_http_event_fn on_event;      /* inline: required; port: NULL */
-    void *user;                      /* given to on_event, borrowed */
+    uint32_t flags;             /* reserved, 0 */
+    hpx_tls_context *tls;       /* NULL: the engine's default context (system roots) */
+    const char *user_agent;     /* NULL: "hpx/VERSION"; "": none is sent */
+    const char *const *resolve; /* "HOST:PORT:ADDR[,ADDR...]": use these addresses, no DNS */
+    uint32_t resolve_count;     /* 0..16 */
+    uint32_t shard;             /* port: index, or one of the policies above */
+    hpx_http_event_fn on_event; /* inline: required; port: NULL */
+    void *user;                 /* given to on_event, borrowed */
 
     /* Requests. */
-    uint32_t requests_max;           /* open at once, queued ones too, 1..65536; default 1024 */
-    uint32_t redirects_max;          /* follow so many; 0 (default): a 3xx is the response. When
-                                        followed, Authorization, Cookie, Proxy-Authorization and
-                                        `secret_headers` are dropped once the origin changes */
+    uint32_t requests_max;             /* open at once, queued ones too, 1..65536; default 1024 */
+    uint32_t redirects_max;            /* follow so many; 0 (default): a 3xx is the response. When
+                                          followed, Authorization, Cookie, Proxy-Authorization and
+                                          `secret_headers` are dropped once the origin changes */
     const char *const *secret_headers; /* names of further headers with credentials ("X-API-Key") */
-    uint32_t secret_header_count;    /* 0..16 */
-    uint32_t retries_max;            /* automatic ones of one request, all provably safe; 0: the
-                                        default, 3; HPX_HTTP_NO_RETRIES: none */
-    uint64_t timeout_ns;             /* default 30 s */
-    uint64_t connect_timeout_ns;     /* default 10 s */
-    uint64_t first_byte_timeout_ns;  /* default none */
-    uint64_t idle_timeout_ns;        /* default 15 s */
+    uint32_t secret_header_count;      /* 0..16 */
+    uint32_t retries_max;              /* automatic ones of one request, all provably safe; 0: the
+                                          default, 3; HPX_HTTP_NO_RETRIES: none */
+    uint64_t timeout_ns;               /* default 30 s */
+    uint64_t connect_timeout_ns;       /* default 10 s */
+    uint64_t first_byte_timeout_ns;    /* default none */
+    uint64_t idle_timeout_ns;          /* default 15 s */
 
     /* Limits of a response. */
-    uint32_t header_bytes_max;       /* of the heads (1xx too), of the trailers, and of the chunk
-                                        extensions, each; 1 KiB..1 MiB, default 64 KiB */
-    uint32_t headers_max;            /* fields of a head, and of the trailers; default 128 */
-    uint32_t interim_max;            /* 1xx responses; default 16 */
-    uint64_t body_bytes_max;         /* as received; default none */
-    uint64_t decoded_bytes_max;      /* with HPX_HTTP_DECODE, after decoding; default 1 GiB */
+    uint32_t header_bytes_max;  /* of the heads (1xx too), of the trailers, and of the chunk
+                                   extensions, each; 1 KiB..1 MiB, default 64 KiB */
+    uint32_t headers_max;       /* fields of a head, and of the trailers; default 128 */
+    uint32_t interim_max;       /* 1xx responses; default 16 */
+    uint64_t body_bytes_max;    /* as received; default none */
+    uint64_t decoded_bytes_max; /* with HPX_HTTP_DECODE, after decoding; default 1 GiB */
 
     /* Pool. */
-    uint32_t connections_max;        /* exact, 1..65536; default 256 */
+    uint32_t connections_max;            /* exact, 1..65536; default 256 */
     uint32_t connections_per_origin_max; /* default 16 */
-    uint32_t idle_per_origin_max;    /* default 16 */
-    uint32_t idle_per_origin_min;    /* kept open once the origin was used; default 0 */
-    uint64_t idle_connection_ns;     /* then it is closed; default 30 s */
+    uint32_t idle_per_origin_max;        /* default 16 */
+    uint32_t idle_per_origin_min;        /* kept open once the origin was used; default 0 */
+    uint64_t idle_connection_ns;         /* then it is closed; default 30 s */
 
     /* HTTP/2. */
     uint32_t h2_connections_per_origin_max; /* a further one when all streams are taken; def. 1 */
-    uint32_t h2_streams_max;         /* per connection, the peer's limit if lower; default 100 */
-    uint32_t h2_window_bytes;        /* of a connection at first, 64 KiB..16 MiB; default 1 MiB */
-    uint32_t h2_window_bytes_max;    /* grown to as bandwidth asks, up to 512 MiB; def. 16 MiB */
-    bool h2_fixed_window;            /* do not measure, do not grow */
-    bool h2_keep_alive_while_idle;   /* ping also without open streams */
-    uint64_t h2_keep_alive_ns;       /* ping after so long without a byte; default none */
+    uint32_t h2_streams_max;           /* per connection, the peer's limit if lower; default 100 */
+    uint32_t h2_window_bytes;          /* of a connection at first, 64 KiB..16 MiB; default 1 MiB */
+    uint32_t h2_window_bytes_max;      /* grown to as bandwidth asks, up to 512 MiB; def. 16 MiB */
+    bool h2_fixed_window;              /* do not measure, do not grow */
+    bool h2_keep_alive_while_idle;     /* ping also without open streams */
+    uint64_t h2_keep_alive_ns;         /* ping after so long without a byte; default none */
     uint64_t h2_keep_alive_timeout_ns; /* then, without an answer, the connection is lost; 20 s */
 
     /* Port. */
-    uint32_t command_ring_bytes;     /* per shard, power of two, 64 KiB..1 GiB; default 1 MiB */
-    uint32_t event_ring_bytes;       /* per shard, power of two, 64 KiB..1 GiB; default 1 MiB. When
-                                        it is full, responses wait and the peers are throttled:
-                                        nothing is lost */
+    uint32_t command_ring_bytes; /* per shard, power of two, 64 KiB..1 GiB; default 1 MiB */
+    uint32_t event_ring_bytes;   /* per shard, power of two, 64 KiB..1 GiB; default 1 MiB. When
+                                    it is full, responses wait and the peers are throttled:
+                                    nothing is lost */
 } hpx_http_config;
 
 #define HPX_HTTP_NO_RETRIES UINT32_MAX
@@ -334,8 +334,8 @@ HPX_API int hpx_http_fd(hpx_http_client *client);
 /** Since the client was made, over all its shards; of h2_last_read_ns, h2_rtt_ns, h2_bdp_bytes and
  *  h2_window_bytes the largest. Written by the shards alone, without locked instructions. */
 typedef struct hpx_http_stats {
-    uint64_t requests;            /* taken by hpx_http_send(), as seen by the shards */
-    uint64_t done;                /* outcomes */
+    uint64_t requests; /* taken by hpx_http_send(), as seen by the shards */
+    uint64_t done;     /* outcomes */
     uint64_t failed;
     uint64_t timeouts;
     uint64_t cancelled;
@@ -344,20 +344,20 @@ typedef struct hpx_http_stats {
     uint64_t retries_refused;     /* of them: REFUSED_STREAM */
     uint64_t retries_idle_closed; /* of them: idle connection closed before a byte was written */
     uint64_t redirects;
-    uint64_t connects;            /* connections begun */
+    uint64_t connects; /* connections begun */
     uint64_t connects_failed;
-    uint64_t reused;              /* requests that found a connection at once */
-    uint64_t waited;              /* requests that had to wait for one */
-    uint64_t idle_died;           /* idle connections found closed, or with bytes unasked for */
+    uint64_t reused;    /* requests that found a connection at once */
+    uint64_t waited;    /* requests that had to wait for one */
+    uint64_t idle_died; /* idle connections found closed, or with bytes unasked for */
     uint64_t idle_expired;
-    uint64_t evicted;             /* idle connections closed to make room below connections_max */
-    uint64_t connections;         /* open now */
-    uint64_t idle;                /* of them idle */
-    uint64_t h2_bytes;            /* of DATA received on HTTP/2 connections */
-    uint64_t h2_last_read_ns;     /* hpx_clock_now_ns() when one of them was last read; 0: never */
-    uint64_t h2_rtt_ns;           /* smoothed, where a ping was answered last; 0: none was yet */
-    uint64_t h2_bdp_bytes;        /* bandwidth-delay product estimated there */
-    uint64_t h2_window_bytes;     /* receive window of a stream that follows from it */
+    uint64_t evicted;         /* idle connections closed to make room below connections_max */
+    uint64_t connections;     /* open now */
+    uint64_t idle;            /* of them idle */
+    uint64_t h2_bytes;        /* of DATA received on HTTP/2 connections */
+    uint64_t h2_last_read_ns; /* hpx_clock_now_ns() when one of them was last read; 0: never */
+    uint64_t h2_rtt_ns;       /* smoothed, where a ping was answered last; 0: none was yet */
+    uint64_t h2_bdp_bytes;    /* bandwidth-delay product estimated there */
+    uint64_t h2_window_bytes; /* receive window of a stream that follows from it */
     uint64_t h2_keep_alive_timeouts; /* connections given up because a ping was not answered */
 } hpx_http_stats;
 

@@ -34,10 +34,10 @@ typedef struct hpx_http_call_info {
     hpx_span authority;             /* host and port that the client asked for */
     const hpx_http_header *headers; /* in their order; HTTP/2: names in lower case */
     uint32_t header_count;
-    hpx_span body;                  /* all of it */
-    hpx_http_version version;       /* HPX_HTTP_1_1 (1.0 as well) or HPX_HTTP_2 */
+    hpx_span body;            /* all of it */
+    hpx_http_version version; /* HPX_HTTP_1_1 (1.0 as well) or HPX_HTTP_2 */
     bool is_tls;
-    const char *peer_address;       /* "127.0.0.1:50412" */
+    const char *peer_address; /* "127.0.0.1:50412" */
 } hpx_http_call_info;
 
 typedef enum hpx_http_call_event_kind {
@@ -99,7 +99,9 @@ typedef struct hpx_http_server_config {
  *           -EADDRINUSE, -EACCES, ... (the error says which)
  */
 HPX_API HPX_NODISCARD hpx_status hpx_shard_http_listen(
-    hpx_shard *shard, const hpx_http_server_config *config, hpx_http_server **out,
+    hpx_shard *shard,
+    const hpx_http_server_config *config,
+    hpx_http_server **out,
     hpx_error *error);
 
 /** Bound port in host order (useful after asking for port 0). @thread owner */
@@ -109,9 +111,9 @@ HPX_API uint16_t hpx_http_server_get_port(const hpx_http_server *server);
 typedef struct hpx_http_server_stats {
     uint64_t connections; /* open now */
     uint64_t accepted;
-    uint64_t requests;    /* that reached the handler */
-    uint64_t refused;     /* answered by the server itself: malformed, too big */
-    uint64_t lost;        /* calls whose answer was not given to the transport whole */
+    uint64_t requests; /* that reached the handler */
+    uint64_t refused;  /* answered by the server itself: malformed, too big */
+    uint64_t lost;     /* calls whose answer was not given to the transport whole */
 } hpx_http_server_stats;
 
 /** Copy the counters. @thread owner */
@@ -139,8 +141,12 @@ HPX_API void hpx_http_server_close(hpx_http_server *server);
  *           lost)
  */
 HPX_API hpx_status hpx_http_call_answer(
-    hpx_http_call *call, uint16_t status, const hpx_http_header *headers, uint32_t header_count,
-    hpx_span body, hpx_error *error);
+    hpx_http_call *call,
+    uint16_t status,
+    const hpx_http_header *headers,
+    uint32_t header_count,
+    hpx_span body,
+    hpx_error *error);
 
 /**
  * Begin an answer whose body follows with hpx_http_call_write() and ends with hpx_http_call_end().
@@ -150,8 +156,12 @@ HPX_API hpx_status hpx_http_call_answer(
  * @thread   owner   @returns as hpx_http_call_answer()
  */
 HPX_API hpx_status hpx_http_call_begin(
-    hpx_http_call *call, uint16_t status, const hpx_http_header *headers, uint32_t header_count,
-    uint64_t body_bytes, hpx_error *error);
+    hpx_http_call *call,
+    uint16_t status,
+    const hpx_http_header *headers,
+    uint32_t header_count,
+    uint64_t body_bytes,
+    hpx_error *error);
 
 /**
  * The next piece of the body. Each is a chunk of its own in HTTP/1.1, and sent at the end of the

@@ -28,7 +28,7 @@ typedef struct hpx_reply {
      *  HPX_E_TIMEOUT        no answer within its timeout; a later one is dropped and counted
      *  HPX_E_DISCONNECTED   the connection was lost: if `sent`, the server may have acted on it.
      *                       It is never sent again
-     *  HPX_E_CANCELLED      hpx_request_cancel(), or a stop
+     *  HPX_E_CANCELLED      hpx_request_cancel()
      *  HPX_E_DUPLICATE      request_raw: its id is in use
      *  HPX_E_AGAIN          the connection's send queue is full: it was not sent
      *  HPX_E_INVALID        the dialect found no place for an id in it
@@ -206,7 +206,7 @@ typedef struct hpx_subscribe_config {
  * first subscription wants it and unsubscribes when the last one goes. May be called in any state:
  * topics are subscribed once connected, and again after each reconnect.
  *
- * @param topics  1..65535 of 1..HPX_TOPIC_BYTES_MAX bytes each, no two the same; copied
+ * @param topics  1..65535 of 1..HPX_TOPIC_BYTES_MAX bytes of UTF-8 each, no two the same; copied
  * @param config  copied; NULL means defaults
  * @param out     set on success; given back with hpx_subscription_release()
  * @thread   port   @alloc yes   @blocks never

@@ -86,8 +86,8 @@ HPX_API void hpx_tls_probe_sent(hpx_tls_probe *probe, size_t bytes);
  *           0 the server closed in good order, or why hpx refuses it, with *error filled
  *           (hpx_error.stage is HPX_STAGE_TLS): HPX_E_TLS_*, HPX_E_NO_MEMORY
  */
-HPX_API HPX_NODISCARD hpx_status hpx_tls_probe_receive(
-    hpx_tls_probe *probe, const uint8_t *bytes, size_t size, hpx_error *error);
+HPX_API HPX_NODISCARD hpx_status
+hpx_tls_probe_receive(hpx_tls_probe *probe, const uint8_t *bytes, size_t size, hpx_error *error);
 
 /** What is known of the current connection. */
 typedef struct hpx_tls_report {
@@ -105,12 +105,12 @@ HPX_API void hpx_tls_probe_get_report(const hpx_tls_probe *probe, hpx_tls_report
 
 /** One certificate as the server showed it. Text of the peer has its control bytes replaced. */
 typedef struct hpx_tls_certificate {
-    char subject[256];     /* "/CN=..." */
+    char subject[256]; /* "/CN=..." */
     char issuer[256];
-    char names[1024];      /* subjectAltName: dNSName and iPAddress, ", " between; cut with "..." */
-    char key[24];          /* "ECDSA P-256", "RSA 2048", "Ed25519" */
-    char signature[24];    /* "ECDSA SHA-256", "RSA SHA-1": of the issuer */
-    int64_t not_before_s;  /* Unix time; 0: cannot be read */
+    char names[1024];     /* subjectAltName: dNSName and iPAddress, ", " between; cut with "..." */
+    char key[24];         /* "ECDSA P-256", "RSA 2048", "Ed25519" */
+    char signature[24];   /* "ECDSA SHA-256", "RSA SHA-1": of the issuer */
+    int64_t not_before_s; /* Unix time; 0: cannot be read */
     int64_t not_after_s;
     bool is_ca;
     bool is_self_signed;
@@ -122,8 +122,8 @@ typedef struct hpx_tls_certificate {
  *  @thread owner @alloc yes @blocks never
  *  @returns HPX_OK, HPX_E_INVALID (no such one), HPX_E_TLS_CERTIFICATE (it cannot be read),
  *           HPX_E_NO_MEMORY */
-HPX_API HPX_NODISCARD hpx_status hpx_tls_probe_get_certificate(
-    const hpx_tls_probe *probe, uint32_t index, hpx_tls_certificate *out);
+HPX_API HPX_NODISCARD hpx_status
+hpx_tls_probe_get_certificate(const hpx_tls_probe *probe, uint32_t index, hpx_tls_certificate *out);
 
 HPX_EXTERN_C_END
 #endif /* HPX_TLS_PROBE_H */
