@@ -235,6 +235,7 @@ static hpx_status exchange_listen(exchange *ex, const exchange_config *config, h
     hpx_tls_context *tls = NULL;
     if (config->cert_file != NULL) {
         hpx_tls_config tls_config = HPX_TLS_CONFIG_INIT;
+        tls_config.ticket_count = 2; /* clients that come back resume */
         tls_config.cert_file = config->cert_file;
         tls_config.key_file = config->key_file;
         const hpx_status loaded = hpx_tls_server_context_new(&tls, &tls_config, error);
