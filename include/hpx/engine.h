@@ -191,7 +191,8 @@ typedef struct hpx_port_config {
  * streams) belongs to the same thread.
  *
  * @thread   any; the caller becomes the port's thread   @blocks never
- * @returns  HPX_OK, HPX_E_INVALID, HPX_E_STATE (engine not started), HPX_E_LIMIT (ports_max),
+ * @returns  HPX_OK, HPX_E_INVALID, HPX_E_STATE (engine not started), HPX_E_LIMIT (ports_max; a
+ *           closed port counts until every shard has let go of it, within a turn),
  *           HPX_E_NO_MEMORY
  */
 HPX_API HPX_NODISCARD hpx_status

@@ -87,7 +87,8 @@ typedef struct hpx_event {
     uint64_t time_ns;                /* shard clock when the bytes were taken from the socket */
     hpx_span payload;                /* MESSAGE; may be empty, never merged with another; after
                                         the protocol's decode_binary() */
-    hpx_span raw;                    /* MESSAGE: as received; on a stream empty if it was decoded */
+    hpx_span raw;                    /* MESSAGE: as received; on a stream, and for what
+                                      came before CONNECTED, empty if it was decoded */
     hpx_message_class message_class; /* MESSAGE: what the protocol made of it */
     uint64_t missed;                 /* MESSAGE, DISCONNECTED on a stream: messages that were
                                         dropped just before, because its ring was full */
