@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/encrypt.h"
 #include "engine/engine.h"
 #include "engine/error.h"
 #include "engine/http.h"
@@ -22,10 +23,6 @@
 
 #define REQUEST_OF_WAITER(waiter)                                                                  \
     ((hpxi_http_request *)(void *)((char *)(waiter)-offsetof(hpxi_http_request, waiter)))
-
-/* Bytes to encrypt at a time, and cipher bytes to have waiting before encrypting more. */
-#define CONN_ENCRYPT_BYTES (64u << 10)
-#define CONN_CIPHER_QUEUED (512u << 10)
 
 /* An idle connection used again sooner than this is not asked whether it is alive: what could have
  * ended it is on its way to us anyway. */
@@ -577,23 +574,10 @@ void hpxi_http_conn_resume_body(hpxi_http_conn *conn, hpxi_http_request *request
 /* Encrypts what waits, within the limits. False: more waits, and the socket is not stuck. */
 static bool conn_encrypt(hpxi_http_conn *conn)
 {
-    hpxi_buf *out = hpxi_sock_out(conn->sock);
-    while (hpxi_buf_size(&conn->plain_out) != 0 &&
-           hpxi_sock_queued(conn->sock) < CONN_CIPHER_QUEUED) {
-        hpx_span part = hpxi_buf_span(&conn->plain_out);
-        part.size = part.size < CONN_ENCRYPT_BYTES ? part.size : CONN_ENCRYPT_BYTES;
-        hpx_error error = {0};
-        const hpx_status status = hpxi_tls_write(conn->tls, part, out, &error);
-        if (status != HPX_OK) {
-            error.status = status;
-            hpxi_http_conn_fail(conn, &error);
-            return true;
-        }
-        hpxi_buf_consume(&conn->plain_out, part.size);
-        hpxi_sock_mark(conn->sock);
-        if (hpxi_buf_size(&conn->plain_out) != 0) {
-            hpxi_sock_flush(conn->sock); /* keep the wire busy while the rest is encrypted */
-        }
+    hpx_error error;
+    if (hpxi_encrypt(conn->tls, &conn->plain_out, conn->sock, &error) != HPX_OK) {
+        hpxi_http_conn_fail(conn, &error);
+        return true;
     }
     return hpxi_buf_size(&conn->plain_out) == 0 || conn->sock->stuck;
 }
