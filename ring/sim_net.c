@@ -291,6 +291,7 @@ void hpxi_sim_net_event(const sim_event *event)
 {
     static const char *const names[] = {"syn", "answer", "data", "fin", "reset", "timeout", "call"};
     sim_socket *to = hpxi_sim_deref(event->to);
+    SIM->changes++;
     hpxi_sim_log(
         (uint64_t)event->kind << 32 | event->size,
         "net %s fd %d%s size %u result %d",
@@ -387,6 +388,7 @@ bool hpxi_sim_may_write(const sim_socket *socket)
 
 static int net_take_error(sim_socket *socket)
 {
+    SIM->changes++;
     const int error = socket->error;
     socket->error = 0;
     return error;
@@ -404,6 +406,7 @@ int hpxi_sim_read(sim_socket *socket, void *data, uint32_t size)
     if (hpxi_sim_fault_happens(HPXI_SIM_SHORT_RECV)) {
         take = (uint32_t)hpxi_sim_between(&SIM->random, 1, take);
     }
+    SIM->changes++; /* the peer may have room again */
     memcpy(data, socket->in, take);
     socket->in_size -= take;
     memmove(socket->in, socket->in + take, socket->in_size);
@@ -513,6 +516,7 @@ int hpxi_net_shutdown(int fd, int how)
     if (socket->state != SIM_CONNECTED) {
         return -ENOTCONN;
     }
+    SIM->changes++;
     socket->shut_read = socket->shut_read || how != SHUT_WR;
     if (how != SHUT_RD && !socket->shut_write) {
         socket->shut_write = true;

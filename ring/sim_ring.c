@@ -74,6 +74,7 @@ struct hpxi_ring {
     hpxi_token ghosts[SIM_GHOSTS_MAX]; /* operations that ended */
     uint32_t ghost_next;
     uint32_t *order;
+    uint64_t idle; /* SIM->changes when nothing was possible; UINT64_MAX: look */
 };
 
 static hpxi_ring *sim_rings[SIM_RINGS_MAX];
@@ -614,6 +615,7 @@ static void ring_cancel_now(hpxi_ring *ring, sim_op *cancel)
 static void ring_start(hpxi_ring *ring, sim_op *op)
 {
     op->started = true;
+    ring->idle = UINT64_MAX;
     if (op->op == HPXI_OP_CANCEL) {
         ring_cancel_now(ring, op);
         return;
@@ -656,15 +658,30 @@ static void ring_shuffle(hpxi_ring *ring, uint32_t count)
     }
 }
 
+/* Operations that can complete now, in `order`. */
+static uint32_t ring_find_due(hpxi_ring *ring)
+{
+    uint32_t count = 0;
+    bool late = false;
+    if (ring->idle == SIM->changes) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < ring->ops_high; i++) {
+        sim_op *op = &ring->ops[i];
+        if (op_is_due(op)) {
+            ring->order[count++] = i;
+        } else {
+            late = late || (op->used && op->ready);
+        }
+    }
+    ring->idle = count == 0 && !late ? SIM->changes : UINT64_MAX;
+    return count;
+}
+
 static void ring_run(hpxi_ring *ring)
 {
     ring_cq_refill(ring);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < ring->ops_high; i++) {
-        if (op_is_due(&ring->ops[i])) {
-            ring->order[count++] = i;
-        }
-    }
+    const uint32_t count = ring_find_due(ring);
     ring_shuffle(ring, count);
     for (uint32_t i = 0; i < count; i++) {
         sim_op *op = &ring->ops[ring->order[i]];
@@ -722,12 +739,8 @@ bool hpxi_ring_has_work(const hpxi_ring *ring)
     if (ring->cq_count != 0 || ring->overflow_count != 0) {
         return true;
     }
-    for (uint32_t i = 0; i < ring->ops_high; i++) {
-        if (op_is_due(&ring->ops[i])) {
-            return true;
-        }
-    }
-    return false;
+    /* What it finds is only looked at: `order` is scratch. */
+    return ring_find_due((hpxi_ring *)(uintptr_t)ring) != 0;
 }
 
 int hpxi_ring_wait(hpxi_ring *ring, uint64_t timeout_ns)

@@ -297,6 +297,7 @@ void hpxi_doorbell_write(hpxi_doorbell *bell)
     HPX_ASSERT(socket->kind == SIM_BELL);
     socket->rings++;
     socket->edges++;
+    SIM->changes++;
     hpxi_sim_log((uint64_t)bell->fd, "ring fd %d", bell->fd);
 }
 

@@ -103,6 +103,7 @@ typedef struct sim_world {
     bool calm;
     uint64_t now_ns;
     uint64_t turns_here;
+    uint64_t changes; /* of anything that an operation waits for */
     uint64_t hash;
     FILE *trace;
     sim_event *heap;

@@ -22,7 +22,7 @@
 
 #define TOPICS      24u
 #define TOPICS_ALL  ((1u << TOPICS) - 1)
-#define OWNERS_MAX  10u
+#define OWNERS_MAX  16u
 #define HANDLES_MAX 3u
 #define FEEDS_MAX   256u
 #define PEERS_MAX   8192u
@@ -82,6 +82,7 @@ typedef struct plan {
     uint64_t chaos_ns;
     uint64_t action_ns, drain_ns, venue_ns; /* mean gaps */
     bool fd_mode; /* takes from a port only when its descriptor is readable */
+    bool gentle;  /* the network loses nothing: what times out has another cause */
     bool abrupt;  /* the shard is stopped in the middle of it */
     bool wants_inline;
     uint32_t owners;

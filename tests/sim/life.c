@@ -32,6 +32,36 @@ static void life_connected(bed *b, owner *o, const hpx_event *event)
     }
 }
 
+/* On a network that loses nothing only the venue can be the cause of a timeout; else bytes that did
+ * arrive were left lying. */
+static void life_check_cause(const bed *b, const owner *o, const hpx_error *error)
+{
+    const uint32_t *faults = b->plan.venue;
+    if (!b->plan.gentle) {
+        return;
+    }
+    bool possible = true;
+    switch (error->status) {
+    case HPX_E_PONG_TIMEOUT:
+        possible = faults[VENUE_SILENT_PING] != 0;
+        break;
+    case HPX_E_AUTH_TIMEOUT:
+        possible = faults[VENUE_STALL_AUTH] != 0;
+        break;
+    case HPX_E_SUBSCRIBE_TIMEOUT:
+        possible = faults[VENUE_STALL_BATCH] != 0;
+        break;
+    case HPX_E_CONNECT_TIMEOUT:
+    case HPX_E_UPGRADE_TIMEOUT:
+        possible = false;
+        break;
+    default:
+        break;
+    }
+    CHECK(
+        possible, "U4: owner %u: %s, but nothing was lost", o->id, hpx_status_name(error->status));
+}
+
 void life_on_event(bed *b, owner *o, const hpx_event *event)
 {
     hpxi_sim_note("user event", o->id, (uint64_t)event->kind << 32 | event->epoch);
@@ -47,6 +77,7 @@ void life_on_event(bed *b, owner *o, const hpx_event *event)
         return;
     case HPX_EVENT_DISCONNECTED:
         CHECK(event->error != NULL, "P9: DISCONNECTED without an error");
+        life_check_cause(b, o, event->error);
         CHECK(event->epoch == o->epoch, "P9: owner %u: DISCONNECTED of another epoch", o->id);
         CHECK(
             o->open_inline == 0,

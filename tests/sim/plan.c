@@ -138,6 +138,15 @@ void plan_make(plan *p, uint64_t seed)
     plan_engine(p, &random);
     plan_connections(p, &random);
     plan_people(p, &random);
+    p->gentle = draw(&random, 0, 3) == 0;
+    if (p->gentle) {
+        static const hpxi_sim_fault cruel[] = {
+            HPXI_SIM_CONNECT_STALLS, HPXI_SIM_RESET, HPXI_SIM_CUT, HPXI_SIM_SILENCE, HPXI_SIM_SLOW};
+        for (size_t i = 0; i < sizeof(cruel) / sizeof(cruel[0]); i++) {
+            p->network.chances[cruel[i]] = 0;
+        }
+        p->network.window_bytes = 1u << 18;
+    }
 }
 
 void plan_print(const plan *p, FILE *to)
@@ -152,7 +161,8 @@ void plan_print(const plan *p, FILE *to)
         to,
         "  delay %llu..%llu us, window %u, segment %u, start %llu ns\n"
         "  wait mode %d, sq %u, cq %u, %u slots of %u\n"
-        "  auth %d, hot %d, inline %d, fd %d, abrupt %d, owners %u, requests %u, topics each %u\n"
+        "  gentle %d, auth %d, hot %d, inline %d, fd %d, abrupt %d, owners %u, requests %u, topics "
+        "each %u\n"
         "  ping %llu ms, pong %llu ms, request %llu ms, chaos %llu ms, rate %.0f/s, queue %u\n"
         "  network:",
         (unsigned long long)n->delay_min_ns / 1000,
@@ -165,6 +175,7 @@ void plan_print(const plan *p, FILE *to)
         p->cq_entries,
         p->slot_count,
         p->slot_bytes,
+        p->gentle,
         p->auth,
         p->hot,
         p->wants_inline,

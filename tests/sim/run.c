@@ -19,7 +19,7 @@
 #define RESIDUE_NS    (2500 * MS) /* what went wrong before has come to its timeouts by then */
 #define LIVENESS_NS   (5 * HPX_NS_PER_S)
 #define CLOSE_NS      (2 * HPX_NS_PER_S)
-#define SLICE_NS      (20 * MS)
+#define SLICE_NS      (200 * MS)
 #define CALM_ROUND_NS (400 * MS)
 #define BED_PORT_RING (64u << 10)
 

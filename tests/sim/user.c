@@ -292,6 +292,16 @@ static void user_act_on(bed *b, owner *o)
     }
 }
 
+/* One of the plan's; in place of one that is closed, another one. */
+static owner *user_pick_owner(bed *b)
+{
+    owner *o = &b->owners[user_below(b, b->plan.owners)];
+    for (uint32_t i = b->plan.owners; i < OWNERS_MAX && (o->closed || o->leaving); i++) {
+        o = &b->owners[i];
+    }
+    return o;
+}
+
 static void user_tick(bed *b, uint32_t a, uint32_t c)
 {
     (void)a;
@@ -300,17 +310,13 @@ static void user_tick(bed *b, uint32_t a, uint32_t c)
         return;
     }
     b->actions++;
-    const bool newcomer = user_chance(b, 2);
-    owner *o = &b->owners[user_below(b, newcomer ? OWNERS_MAX : b->plan.owners)];
-    if (!o->closed || !o->is_inline) {
-        const bool is_inline = b->plan.wants_inline && o->id % 2 == 1;
-        if (is_inline) {
-            bed_later(b, 0, o->used ? inline_act : inline_connect, o->id, 0);
-        } else if (!o->used) {
-            user_connect(b, o);
-        } else {
-            user_act_on(b, o);
-        }
+    owner *o = user_pick_owner(b);
+    if (b->plan.wants_inline && o->id % 2 == 1) {
+        bed_later(b, 0, o->used ? inline_act : inline_connect, o->id, 0);
+    } else if (!o->used) {
+        user_connect(b, o);
+    } else {
+        user_act_on(b, o);
     }
     bed_anywhere(b, bed_gap(&b->user_random, b->plan.action_ns), user_tick, 0, 0);
 }

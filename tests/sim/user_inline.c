@@ -17,7 +17,7 @@ static uint64_t inline_below(bed *b, uint64_t bound)
 static void inline_maybe_act(owner *o)
 {
     bed *b = o->bed;
-    if (!b->stopped && user_chance(b, 15)) {
+    if (!b->stopped && user_chance(b, 25)) {
         inline_act(b, o->id, 0);
     }
 }
@@ -137,7 +137,7 @@ static void inline_unsubscribe(bed *b, owner *o)
 static void inline_rarely(bed *b, owner *o)
 {
     const uint64_t what = inline_below(b, 100);
-    if (what < 80) {
+    if (what < 70) {
         hpxi_sim_note("inline reconnect", o->id, 0);
         const hpx_status status = hpx_conn_reconnect(o->conn, (hpx_span){0});
         CHECK(status == (o->reconnects ? HPX_OK : HPX_E_STATE), "reconnect: %d", status);
@@ -145,7 +145,7 @@ static void inline_rarely(bed *b, owner *o)
     }
     o->leaving = true;
     hpxi_sim_note("inline close", o->id, what);
-    if (what < 92) {
+    if (what < 85) {
         CHECK(hpx_conn_close(o->conn, 1000, (hpx_span){0}) == HPX_OK, "close");
     } else {
         hpx_conn_abort(o->conn);

@@ -287,8 +287,8 @@ static void venue_connected(bed *b, hpx_conn *conn, const hpx_event *event)
     b->peers[b->peer_count++] = p;
     p->serial = b->peer_count;
     const char *port = strrchr(event->info->peer_address, ':');
-    p->port = (uint16_t)strtoul(port + 1, NULL, 10);
-    p->owner = (uint32_t)strtoul(event->info->target + 2, NULL, 10); /* "/oN" */
+    p->port = port == NULL ? 0 : (uint16_t)strtoul(port + 1, NULL, 10); /* none: gone already */
+    p->owner = (uint32_t)strtoul(event->info->target + 2, NULL, 10);    /* "/oN" */
     CHECK(p->owner < OWNERS_MAX, "no such owner: %s", event->info->target);
     hpx_conn_set_user(conn, p);
     hpxi_sim_note("venue connected", p->serial, p->owner);
