@@ -8,7 +8,8 @@
  *           hpxi_sim_config. Nothing is read from the machine, so the same seed makes the same
  *           run, and hpxi_sim_hash() says so.
  * Time      Stands still while anything can run. hpxi_ring_wait() moves it to the next thing that
- *           happens, at most to its timeout; turns of a shard that never sleeps move it by spin_ns.
+ *           happens, at most to its timeout. Turns move it by turn_ns, those of a shard that never
+ *           sleeps by spin_ns.
  * Threads   One: the world is a static of this thread's.
  * Memory    malloc(); hpxi_sim_end() gives everything back and tells what was left open.
  */
@@ -59,6 +60,8 @@ typedef struct hpxi_sim_config {
     uint64_t delay_slow_ns; /* SLOW: up to this much more */
     uint64_t late_ns;       /* LATE: up to this much */
     uint64_t retransmit_ns; /* unanswered for so long: ETIMEDOUT */
+    uint64_t
+        turn_ns; /* every fourth turn takes up to this much: things happen in the middle of it */
     uint64_t spin_ns; /* that a turn takes when nothing happens in it; 0: who does not sleep then is
                          spinning without a cause, and fails */
     uint32_t window_bytes;  /* of a stream: sent and not yet read */
@@ -97,6 +100,10 @@ void hpxi_sim_at(uint64_t when_ns, void (*fn)(void *ctx), void *ctx);
 
 /* Called while a thread would block on a doorbell: it is to turn the shards. */
 void hpxi_sim_set_turn(void (*turn)(void *ctx), void *ctx);
+
+/* Called when a thread of the application has read the clock: there it may lose the processor for
+ * as long as `preempt` lets others go on. */
+void hpxi_sim_set_preempt(void (*preempt)(void *ctx), void *ctx);
 
 /* Something the test did or saw: joins the hash and the trace. */
 void hpxi_sim_note(const char *what, uint64_t a, uint64_t b);

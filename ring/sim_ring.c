@@ -691,18 +691,28 @@ static void ring_run(hpxi_ring *ring)
     }
 }
 
+static void ring_take_time(uint64_t ns)
+{
+    const uint64_t next = hpxi_sim_next_event_ns();
+    const uint64_t until = SIM->now_ns + ns;
+    if (next > SIM->now_ns) {
+        hpxi_sim_pass(next < until ? next : until);
+    }
+}
+
 /* Turn after turn at one moment: something spins. That takes time, or is a mistake. */
 static void ring_spin(void)
 {
     SIM->turns_here++;
+    if (SIM->config.turn_ns != 0 && hpxi_sim_below(&SIM->random, 4) == 0) {
+        ring_take_time(hpxi_sim_below(&SIM->random, SIM->config.turn_ns));
+    }
     if (SIM->config.spin_ns == 0) {
         HPX_ASSERT(SIM->turns_here < SIM_TURNS_MAX); /* spins, and was to sleep */
         return;
     }
     if (SIM->turns_here >= SIM_TURNS_SPUN) {
-        const uint64_t next = hpxi_sim_next_event_ns();
-        const uint64_t spun = SIM->now_ns + SIM->config.spin_ns;
-        hpxi_sim_pass(next < spun ? next : spun);
+        ring_take_time(SIM->config.spin_ns);
     }
 }
 

@@ -86,6 +86,12 @@ void hpxi_sim_set_turn(void (*turn)(void *ctx), void *ctx)
     SIM->turn_ctx = ctx;
 }
 
+void hpxi_sim_set_preempt(void (*preempt)(void *ctx), void *ctx)
+{
+    SIM->preempt = preempt;
+    SIM->preempt_ctx = ctx;
+}
+
 /* ---- Chance and trace ------------------------------------------------------------------------ */
 
 const char *hpxi_sim_fault_name(hpxi_sim_fault fault)
@@ -252,12 +258,17 @@ void hpxi_sim_at(uint64_t when_ns, void (*fn)(void *ctx), void *ctx)
 uint64_t hpx_clock_now_ns(void)
 {
     HPX_ASSERT(SIM->open);
-    return SIM->now_ns;
+    const uint64_t now_ns = SIM->now_ns;
+    if (SIM->preempt != NULL) {
+        SIM->preempt(SIM->preempt_ctx);
+    }
+    return now_ns;
 }
 
 void hpxi_clock_init(hpxi_clock *clock)
 {
-    *clock = (hpxi_clock){.last_ns = hpx_clock_now_ns()};
+    HPX_ASSERT(SIM->open);
+    *clock = (hpxi_clock){.last_ns = SIM->now_ns};
 }
 
 uint64_t hpxi_clock_now(hpxi_clock *clock)

@@ -114,6 +114,8 @@ typedef struct sim_world {
     sim_socket sockets[SIM_SOCKETS_MAX];
     void (*turn)(void *ctx);
     void *turn_ctx;
+    void (*preempt)(void *ctx);
+    void *preempt_ctx;
 } sim_world;
 
 extern sim_world hpxi_sim_world;

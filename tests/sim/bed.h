@@ -167,7 +167,7 @@ typedef struct feed {
 typedef struct ask {
     uint32_t owner, handle;
     bool is_send, is_inline;
-    bool accepted, forgotten, cancelled, answered;
+    bool accepted, forgotten, cancelled, answered, preempted;
     uint64_t epoch, issued_ns, timeout_ns, token;
     uint32_t order; /* of the sends of its handle and epoch */
     uint32_t outcomes, wire;
@@ -182,9 +182,11 @@ struct bed {
     hpx_port *ports[PORTS];
     hpx_listener *listener;
     uint16_t port;
-    bool calm;    /* nothing goes wrong any more, nobody acts */
-    bool stopped; /* no user acts */
-    bool quiet;   /* the venue says nothing by itself */
+    bool calm;      /* nothing goes wrong any more, nobody acts */
+    bool stopped;   /* no user acts */
+    bool slow;      /* the user's thread may lose the processor inside a call ... */
+    bool preempted; /* ... and has: it does nothing else meanwhile */
+    bool quiet;     /* the venue says nothing by itself */
     owner owners[OWNERS_MAX];
     feed feeds[FEEDS_MAX];
     uint32_t feed_count;
@@ -228,6 +230,7 @@ _Noreturn void bed_fail(const char *format, ...) __attribute__((format(printf, 1
 /* Call `fn` after `delay_ns`: between two turns, or from wherever time passes. */
 void bed_later(
     bed *b, uint64_t delay_ns, void (*fn)(bed *b, uint32_t a, uint32_t c), uint32_t a, uint32_t c);
+void bed_preempt(void *ctx);
 void bed_anywhere(
     bed *b, uint64_t delay_ns, void (*fn)(bed *b, uint32_t a, uint32_t c), uint32_t a, uint32_t c);
 

@@ -202,6 +202,18 @@ static bool bed_turn(bed *b, uint64_t ns, bool (*is_so)(bed *b))
     return is_so != NULL && is_so(b);
 }
 
+/* The shard goes on, and whole connections with it. */
+void bed_preempt(void *ctx)
+{
+    bed *b = ctx;
+    if (!b->slow || b->preempted) {
+        return;
+    }
+    b->preempted = true;
+    (void)bed_turn(b, hpxi_sim_below(&b->user_random, 400 * MS), NULL);
+    b->preempted = false;
+}
+
 /* ---- Begin ----------------------------------------------------------------------------------- */
 
 static void bed_start_engine(bed *b)
@@ -254,6 +266,7 @@ static void bed_begin(bed *b, uint64_t seed, FILE *trace)
     const bool spins = b->plan.hot || b->plan.wait_mode != HPX_WAIT_SLEEP;
     b->plan.network.spin_ns = spins ? 500 * 1000 : 0;
     hpxi_sim_begin(&b->plan.network, trace);
+    hpxi_sim_set_preempt(bed_preempt, b);
     bed_start_engine(b);
     venue_start(b);
     user_start(b);

@@ -108,6 +108,7 @@ static void user_ask(bed *b, owner *o, uint32_t i)
     } else {
         status = hpx_handle_request(handle, payload, timeout_ns, user, &token);
     }
+    b->asks[serial - 1].preempted = b->slow;
     if (status == HPX_OK) {
         ledger_accepted(b, serial, timeout_ns != 0 ? timeout_ns : b->plan.request_ns, token);
     } else {
@@ -115,6 +116,17 @@ static void user_ask(bed *b, owner *o, uint32_t i)
             status == HPX_E_NOT_CONNECTED || status == HPX_E_LIMIT || status == HPX_E_AGAIN,
             "request: %s",
             hpx_status_name(status));
+    }
+}
+
+/* As a thread that loses the processor between its look at the epoch and the end of the call. */
+static void user_ask_slowly(bed *b, uint32_t owner_id, uint32_t i)
+{
+    owner *o = &b->owners[owner_id];
+    if (!b->stopped && !b->preempted && o->handles[i] != NULL) {
+        b->slow = true;
+        user_ask(b, o, i);
+        b->slow = false;
     }
 }
 
@@ -274,7 +286,9 @@ static void user_act_on(bed *b, owner *o)
         return;
     }
     const uint64_t what = user_below(b, 100);
-    if (what < 55) {
+    if (what < 5) {
+        bed_later(b, 0, user_ask_slowly, o->id, i);
+    } else if (what < 55) {
         for (uint64_t more = user_below(b, user_chance(b, 15) ? 20 : 3); more-- != 0;) {
             user_ask(b, o, i);
         }
@@ -302,13 +316,8 @@ static owner *user_pick_owner(bed *b)
     return o;
 }
 
-static void user_tick(bed *b, uint32_t a, uint32_t c)
+static void user_act(bed *b)
 {
-    (void)a;
-    (void)c;
-    if (b->stopped) {
-        return;
-    }
     b->actions++;
     owner *o = user_pick_owner(b);
     if (b->plan.wants_inline && o->id % 2 == 1) {
@@ -317,6 +326,18 @@ static void user_tick(bed *b, uint32_t a, uint32_t c)
         user_connect(b, o);
     } else {
         user_act_on(b, o);
+    }
+}
+
+static void user_tick(bed *b, uint32_t a, uint32_t c)
+{
+    (void)a;
+    (void)c;
+    if (b->stopped) {
+        return;
+    }
+    if (!b->preempted) {
+        user_act(b);
     }
     bed_anywhere(b, bed_gap(&b->user_random, b->plan.action_ns), user_tick, 0, 0);
 }
@@ -375,7 +396,7 @@ static void user_drain_tick(bed *b, uint32_t a, uint32_t c)
     for (uint32_t i = 0; i < PORTS && !readable; i++) {
         readable = hpxi_sim_is_readable(hpx_port_fd(b->ports[i]));
     }
-    if (readable) {
+    if (readable && !b->preempted) {
         user_drain_all(b);
     }
     bed_anywhere(b, bed_gap(&b->user_random, b->plan.drain_ns), user_drain_tick, 0, 0);
