@@ -114,6 +114,9 @@ bool hpxi_sim_is_readable(int fd);
 /* Sockets (not doorbells) open now. */
 uint32_t hpxi_sim_socket_count(void);
 
+/* For how long the one of them has been open that was read to its end first. */
+uint64_t hpxi_sim_longest_end_ns(void);
+
 /* Does a stream with this local port have an open descriptor? */
 bool hpxi_sim_port_is_open(uint16_t port);
 

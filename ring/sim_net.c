@@ -73,6 +73,19 @@ void hpxi_sim_close_all(void)
     }
 }
 
+uint64_t hpxi_sim_longest_end_ns(void)
+{
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < SIM_SOCKETS_MAX; i++) {
+        const sim_socket *socket = &SIM->sockets[i];
+        if (socket->kind == SIM_STREAM && socket->end_ns != 0 &&
+            SIM->now_ns - socket->end_ns > longest) {
+            longest = SIM->now_ns - socket->end_ns;
+        }
+    }
+    return longest;
+}
+
 uint32_t hpxi_sim_socket_count(void)
 {
     uint32_t count = 0;
@@ -344,7 +357,8 @@ void hpxi_sim_connect(sim_socket *socket, const hpxi_address *address)
     HPX_ASSERT(SIM->next_port <= UINT16_MAX); /* ports are used once */
     const sim_ref self = net_ref(socket);
     if (hpxi_sim_fault_happens(HPXI_SIM_CONNECT_REFUSED)) {
-        net_answer(self, SIM->now_ns + net_delay(), refusals[hpxi_sim_below(&SIM->random, 4)]);
+        const uint64_t when_ns = SIM->now_ns + net_delay();
+        net_answer(self, when_ns, refusals[hpxi_sim_below(&SIM->random, 4)]);
     } else if (hpxi_sim_fault_happens(HPXI_SIM_CONNECT_STALLS)) {
         net_answer(self, SIM->now_ns + SIM_SYN_TIMEOUT_NS, -ETIMEDOUT);
     } else {
@@ -400,6 +414,7 @@ int hpxi_sim_read(sim_socket *socket, void *data, uint32_t size)
         return socket->state == SIM_CONNECTED ? -EAGAIN : -ENOTCONN;
     }
     if (socket->in_size == 0) {
+        socket->end_ns = socket->end_ns == 0 ? SIM->now_ns : socket->end_ns;
         return net_take_error(socket); /* 0: the end */
     }
     uint32_t take = socket->in_size < size ? (uint32_t)socket->in_size : size;
@@ -410,7 +425,6 @@ int hpxi_sim_read(sim_socket *socket, void *data, uint32_t size)
     memcpy(data, socket->in, take);
     socket->in_size -= take;
     memmove(socket->in, socket->in + take, socket->in_size);
-    socket->received += take;
     sim_socket *peer = hpxi_sim_deref(socket->peer);
     if (peer != NULL) {
         HPX_ASSERT(peer->unread >= take);

@@ -60,7 +60,7 @@ typedef struct sim_socket {
     bool timing;              /* a retransmission timeout is on its way */
     uint64_t unread;          /* bytes sent that the peer has not read */
     uint64_t last_arrival_ns; /* of what it sent: streams keep their order */
-    uint64_t received;        /* in all */
+    uint64_t end_ns;          /* when its end, or an error, was read; 0: not yet */
 
     /* Listeners. */
     uint32_t queue[SIM_QUEUE_MAX]; /* accepted by the network: indices of streams */

@@ -289,5 +289,6 @@ void feeds_check_final(bed *b);
 
 void life_on_event(bed *b, owner *o, const hpx_event *event);
 void life_on_peer(bed *b, const peer *p); /* a client was upgraded */
+void life_check_ends(void);               /* streams that ended are closed soon */
 
 #endif /* HPX_TESTS_SIM_BED_H */

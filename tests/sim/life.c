@@ -8,6 +8,9 @@
  */
 #include "bed.h"
 
+/* Longer than any closing handshake of the plans. */
+#define END_NS_MAX (300 * HPX_NS_PER_MS)
+
 static void life_connected(bed *b, owner *o, const hpx_event *event)
 {
     CHECK(!o->connected, "P9: owner %u CONNECTED twice", o->id);
@@ -114,4 +117,13 @@ void life_on_peer(bed *b, const peer *p)
         attempts == 0 || b->owners[p->owner].reconnects,
         "P2: owner %u does not reconnect, and did",
         p->owner);
+}
+
+void life_check_ends(void)
+{
+    const uint64_t longest = hpxi_sim_longest_end_ns();
+    CHECK(
+        longest < END_NS_MAX,
+        "P8: a stream was read to its end %llu ms ago, and is open",
+        (unsigned long long)(longest / HPX_NS_PER_MS));
 }

@@ -65,7 +65,7 @@ static void plan_network(plan *p, hpxi_sim_random *random)
     network->delay_max_ns = network->delay_min_ns + draw(random, 0, 2000) * 1000;
     network->delay_slow_ns = draw(random, 1, 200) * MS;
     network->late_ns = draw(random, 1, 5000) * 1000;
-    network->turn_ns = draw(random, 0, 1) * draw(random, 1, 50) * 1000;
+    network->turn_ns = draw(random, 0, 1) == 0 ? 0 : draw(random, 1, 50) * 1000;
     network->retransmit_ns = draw(random, 500, 3000) * MS;
     network->window_bytes = UINT32_C(1) << draw(random, 11, 18);
     network->segment_bytes =

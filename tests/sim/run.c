@@ -214,6 +214,14 @@ void bed_preempt(void *ctx)
     b->preempted = false;
 }
 
+/* A user waits: others go on. */
+static void bed_turn_once(void *ctx)
+{
+    bed *b = ctx;
+    later_run_ready(b);
+    CHECK(hpx_shard_poll_wait(b->shard, MS) >= 0, "poll");
+}
+
 /* ---- Begin ----------------------------------------------------------------------------------- */
 
 static void bed_start_engine(bed *b)
@@ -267,6 +275,7 @@ static void bed_begin(bed *b, uint64_t seed, FILE *trace)
     b->plan.network.spin_ns = spins ? 500 * 1000 : 0;
     hpxi_sim_begin(&b->plan.network, trace);
     hpxi_sim_set_preempt(bed_preempt, b);
+    hpxi_sim_set_turn(bed_turn_once, b);
     bed_start_engine(b);
     venue_start(b);
     user_start(b);

@@ -130,6 +130,26 @@ static void user_ask_slowly(bed *b, uint32_t owner_id, uint32_t i)
     }
 }
 
+/* As a thread that has nothing to do but to wait. */
+static void user_wait(bed *b, uint32_t i, uint32_t unused)
+{
+    (void)unused;
+    if (b->stopped || b->preempted) {
+        return;
+    }
+    b->preempted = true;
+    const uint64_t timeout_ns = user_below(b, 30 * HPX_NS_PER_MS);
+    const uint64_t start_ns = hpxi_sim_now_ns();
+    const int got = hpx_port_wait(b->ports[i], timeout_ns);
+    b->preempted = false;
+    hpxi_sim_note("user waited", i, (uint64_t)(int64_t)got);
+    CHECK(
+        got == 1 || (got == HPX_E_TIMEOUT && hpxi_sim_now_ns() - start_ns >= timeout_ns),
+        "P13: hpx_port_wait() says %d",
+        got);
+    user_drain_all(b);
+}
+
 static void user_cancel(bed *b, owner *o, uint32_t i)
 {
     const uint32_t serial = ledger_pick_open(b, o->handle_ids[i]);
@@ -288,6 +308,8 @@ static void user_act_on(bed *b, owner *o)
     const uint64_t what = user_below(b, 100);
     if (what < 5) {
         bed_later(b, 0, user_ask_slowly, o->id, i);
+    } else if (what < 8) {
+        bed_later(b, 0, user_wait, (uint32_t)user_below(b, PORTS), 0);
     } else if (what < 55) {
         for (uint64_t more = user_below(b, user_chance(b, 15) ? 20 : 3); more-- != 0;) {
             user_ask(b, o, i);
@@ -392,6 +414,7 @@ static void user_drain_tick(bed *b, uint32_t a, uint32_t c)
     if (b->ports[0] == NULL) {
         return;
     }
+    life_check_ends();
     bool readable = !b->plan.fd_mode;
     for (uint32_t i = 0; i < PORTS && !readable; i++) {
         readable = hpxi_sim_is_readable(hpx_port_fd(b->ports[i]));
