@@ -21,6 +21,8 @@ hpx_find(WOLFSSL wolfssl 5.5.4)
 hpx_find(LIBURING liburing 2.9)
 hpx_find(YYJSON yyjson 0.6)
 hpx_find(CARES libcares 1.18)
+hpx_find(ZLIB zlib 1.2)
+hpx_find(NGHTTP2 libnghttp2 1.52)
 # A static wolfSSL needs the mathematics library after it.
 set_property(TARGET PkgConfig::WOLFSSL APPEND PROPERTY INTERFACE_LINK_LIBRARIES m)
 
@@ -45,7 +47,24 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64"
             "wolfSSL with --enable-intelasm, or accept it with -DHPX_ALLOW_SLOW_TLS=ON.")
 endif()
 
-set(HPX_DEPENDENCIES PkgConfig::WOLFSSL PkgConfig::LIBURING PkgConfig::CARES Threads::Threads)
+# A limit on CONTINUATION frames is how a fixed nghttp2 is told from one with CVE-2024-28182: 1.61,
+# and what distributions patched before it.
+include(CheckSymbolExists)
+set(CMAKE_REQUIRED_LIBRARIES PkgConfig::NGHTTP2)
+check_symbol_exists(
+    nghttp2_option_set_max_continuations nghttp2/nghttp2.h HPX_NGHTTP2_LIMITS_CONTINUATIONS)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(NOT HPX_NGHTTP2_LIMITS_CONTINUATIONS)
+    message(
+        FATAL_ERROR
+            "The nghttp2 found (${NGHTTP2_VERSION}) has no limit on CONTINUATION frames "
+            "(CVE-2024-28182). hpx needs 1.61 or later, or a distribution's patched 1.52: run "
+            "tools/setup, or upgrade libnghttp2-dev.")
+endif()
+
+set(HPX_DEPENDENCIES
+    PkgConfig::WOLFSSL PkgConfig::LIBURING PkgConfig::CARES PkgConfig::ZLIB PkgConfig::NGHTTP2
+    Threads::Threads)
 
 # The static mimalloc only: the shared one replaces malloc() in the whole process.
 set(HPX_HAVE_MIMALLOC 0)

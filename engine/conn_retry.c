@@ -35,6 +35,12 @@ uint64_t hpxi_backoff_ns(const hpx_ws_config *config, uint32_t failures, double 
     return (uint64_t)(delay * (1.0 - jitter) + random * delay * jitter);
 }
 
+/* A Ready connection that the app gave up is no failed attempt. */
+static bool retry_is_asked_for(const hpx_conn *conn)
+{
+    return conn->ready_ns != 0 && conn->error.status == HPX_E_RECONNECT;
+}
+
 bool hpxi_conn_wants_retry(hpx_conn *conn)
 {
     if (conn->spec == NULL || !conn->spec->config.reconnect || conn->terminal) {
@@ -44,6 +50,8 @@ bool hpxi_conn_wants_retry(hpx_conn *conn)
     if (conn->ready_ns != 0 &&
         conn->shard->owner.now_ns - conn->ready_ns >= config->stable_after_ns) {
         conn->failures = 0;
+    } else if (retry_is_asked_for(conn)) {
+        return true;
     } else if (config->attempts_max != 0 && conn->failures + 1 >= config->attempts_max) {
         conn->terminal = true;
         return false;
@@ -66,7 +74,9 @@ void hpxi_conn_back_off(hpx_conn *conn)
         delay = conn->error.retry_after_ns < RETRY_AFTER_MAX_NS ? conn->error.retry_after_ns
                                                                 : RETRY_AFTER_MAX_NS;
     }
-    conn->failures += conn->failures < UINT32_MAX ? 1 : 0;
+    if (!retry_is_asked_for(conn)) {
+        conn->failures += conn->failures < UINT32_MAX ? 1 : 0;
+    }
     conn->backoff_over = false;
     hpxi_conn_set_state(conn, HPX_CONN_BACKING_OFF);
     hpxi_wheel_set(&conn->shard->owner.wheel, &conn->backoff, conn->shard->owner.now_ns + delay);

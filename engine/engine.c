@@ -403,7 +403,8 @@ hpx_status hpx_shard_attach(hpx_shard *shard, hpx_error *error)
             "attach needs a started engine in POLLED mode and a shard that is "
             "not attached");
     }
-    return hpxi_shard_up(shard, error);
+    hpx_error unwanted;
+    return hpxi_shard_up(shard, error != NULL ? error : &unwanted);
 }
 
 hpx_status hpx_shard_detach_wait(hpx_shard *shard, uint64_t timeout_ns)
@@ -412,9 +413,9 @@ hpx_status hpx_shard_detach_wait(hpx_shard *shard, uint64_t timeout_ns)
         return HPX_E_STATE;
     }
     hpxi_shard_stop(shard, timeout_ns);
-    while (!hpxi_shard_is_quiet(shard)) {
+    do { /* once at least: what was asked for before gets its end */
         (void)hpxi_shard_turn(shard, 10 * HPX_NS_PER_MS);
-    }
+    } while (!hpxi_shard_is_quiet(shard));
     const bool aborted = shard->owner.had_aborts;
     hpxi_shard_down(shard);
     return aborted ? HPX_E_TIMEOUT : HPX_OK;

@@ -75,20 +75,30 @@ link_add_handle(hpxi_link *link, const hpxi_record *record, hpxi_channel *channe
     }
 }
 
-/* Out of memory for the connection itself: its stream still gets its events. */
-static void link_refuse(hpx_shard *shard, hpxi_channel *channel)
+/* To the stream, or to the handler, for which there is no connection to show. */
+static void link_tell_refused(hpxi_channel *channel, const hpxi_spec *spec, const hpx_event *event)
+{
+    if (spec->config.on_event != NULL) {
+        spec->config.on_event(NULL, event, spec->config.user);
+    } else {
+        hpxi_channel_event(channel, event);
+    }
+}
+
+/* Out of memory for the connection itself: its events are told all the same. */
+static void link_refuse(hpx_shard *shard, hpxi_channel *channel, const hpxi_spec *spec)
 {
     hpx_error error;
     (void)hpxi_error_set(&error, HPX_E_NO_MEMORY, HPX_STAGE_CONFIG, "no memory for the connection");
     hpx_event event = {
         .kind = HPX_EVENT_DISCONNECTED, .time_ns = shard->owner.now_ns, .error = &error};
-    hpxi_channel_event(channel, &event);
-    event.kind = HPX_EVENT_CLOSED;
-    hpxi_channel_event(channel, &event);
-    (void)hpxi_channel_publish(channel);
     channel->hub->shard.made = true;
     atomic_store_explicit(
         &channel->hub->shared.state, (uint32_t)HPX_CONN_CLOSED, memory_order_release);
+    link_tell_refused(channel, spec, &event);
+    event.kind = HPX_EVENT_CLOSED;
+    link_tell_refused(channel, spec, &event);
+    (void)hpxi_channel_publish(channel);
 }
 
 static void link_connect(hpx_shard *shard, hpxi_link *link, const hpxi_record *record)
@@ -102,7 +112,7 @@ static void link_connect(hpx_shard *shard, hpxi_link *link, const hpxi_record *r
     hpx_conn *conn = hpxi_conn_new_client(shard, command.spec, channel->hub, channel);
     link_add_handle(link, record, channel, conn);
     if (conn == NULL) {
-        link_refuse(shard, channel);
+        link_refuse(shard, channel, command.spec);
         hpxi_spec_free(command.spec);
         hpxi_hub_release(channel->hub);
         hpxi_channel_release(channel);
@@ -156,11 +166,37 @@ static void link_release(hpxi_link *link, uint32_t slot)
     hpxi_channel_release(channel);
 }
 
-static void link_cancel(hpx_conn *conn, const hpxi_channel *channel, uint64_t token)
+/* The cancellation overtook its request, which stands in the data ring: mark it there. */
+static void link_cancel_queued(hpxi_link *link, uint64_t tag, uint64_t token)
 {
-    hpxi_request *request = conn->session != NULL
-                                ? hpxi_pending_by_token(&conn->session->pending, channel, token)
-                                : NULL;
+    for (hpxi_record *at = hpxi_spsc_peek(&link->data); at != NULL;
+         at = hpxi_spsc_after(&link->data, at)) {
+        if (at->tag != tag ||
+            (at->type != HPXI_COMMAND_REQUEST && at->type != HPXI_COMMAND_REQUEST_BLOCK)) {
+            continue;
+        }
+        uint8_t *where = at->payload + sizeof(hpxi_command_send);
+        hpxi_command_request request;
+        memcpy(&request, where, sizeof(request));
+        if (request.token == token) {
+            request.cancelled = 1;
+            memcpy(where, &request, sizeof(request));
+            return;
+        }
+    }
+}
+
+static void
+link_cancel(hpx_conn *conn, const hpxi_channel *channel, const hpxi_record *record, uint64_t token)
+{
+    if (conn->session == NULL) {
+        return;
+    }
+    if (token > channel->shard.requests) { /* tokens count what comes through the ring */
+        link_cancel_queued(channel->shard.link, record->tag, token);
+        return;
+    }
+    hpxi_request *request = hpxi_pending_by_token(&conn->session->pending, channel, token);
     if (request != NULL) {
         hpxi_session_cancel(conn, request);
     }
@@ -173,7 +209,7 @@ static void link_command(hpx_conn *conn, const hpxi_channel *channel, const hpxi
         uint64_t token;
         HPX_ASSERT(record->bytes == sizeof(token));
         memcpy(&token, record->payload, sizeof(token));
-        link_cancel(conn, channel, token);
+        link_cancel(conn, channel, record, token);
         return;
     }
     hpxi_command_close command;
@@ -251,6 +287,9 @@ static void link_unlink(hpx_shard *shard, uint32_t i, hpxi_link *link)
 uint32_t hpxi_links_control(hpx_shard *shard)
 {
     uint32_t count = 0;
+    /* Acquire, before the rings are read: a connection that was asked for before the stop is made
+     * before it, and gets its end (partner: engine_join). */
+    const bool stop = atomic_load_explicit(&shard->shared.stop, memory_order_acquire) != 0;
     const uint32_t links = links_count(shard);
     for (uint32_t i = 0; i < links; i++) {
         hpxi_link *link = links_at(shard, i);
@@ -271,7 +310,7 @@ uint32_t hpxi_links_control(hpx_shard *shard)
             link_unlink(shard, i, link);
         }
     }
-    if (HPXI_UNLIKELY(atomic_load_explicit(&shard->shared.stop, memory_order_relaxed) != 0)) {
+    if (HPXI_UNLIKELY(stop)) {
         hpxi_shard_stop(
             shard, atomic_load_explicit(&shard->shared.stop_timeout_ns, memory_order_relaxed));
     }
@@ -351,6 +390,8 @@ static void link_request(
     if (!link_is_current(conn, command)) {
         hpxi_count(&channel->hub->shared.counters.stale_drops, 1);
         status = HPX_E_DISCONNECTED;
+    } else if (request->cancelled != 0) {
+        status = HPX_E_CANCELLED;
     } else if (request->deadline_ns <= shard->owner.now_ns) {
         status = HPX_E_TIMEOUT;
     }

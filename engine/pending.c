@@ -199,8 +199,9 @@ hpxi_request *hpxi_pending_find(hpxi_pending *pending, const hpx_request_id *id)
         const uint64_t index = id->number & PENDING_SLOT_MASK;
         if (index < pending->touched) {
             hpxi_request *request = &pending->slots[index];
-            if (HPXI_LIKELY(request->id == id->number) && !request->is_raw) {
-                HPX_DASSERT(request->kind != HPXI_PENDING_FREE);
+            /* A free slot has the id 0, which a peer may well send. */
+            if (HPXI_LIKELY(request->id == id->number) && !request->is_raw &&
+                request->kind != HPXI_PENDING_FREE) {
                 return request;
             }
         }

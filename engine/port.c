@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include <hpx/http.h>
+
 #include "engine/engine.h"
 #include "engine/error.h"
 #include "engine/subscription.h"
@@ -295,6 +297,9 @@ void hpx_port_close(hpx_port *port)
     while (port->subscriptions != NULL) {
         hpx_subscription_release(port->subscriptions);
     }
+    while (port->http_clients != NULL) {
+        hpx_http_client_release(port->http_clients);
+    }
     for (uint32_t i = 0; i < port->core->handles_max; i++) {
         if (port->handles[i].port != NULL) {
             hpx_handle_release(&port->handles[i]);
@@ -342,7 +347,7 @@ static bool port_is_empty_sc(hpx_port *port)
             return false;
         }
     }
-    return true;
+    return hpxi_http_port_may_sleep(port);
 }
 
 int hpx_port_fd(hpx_port *port)

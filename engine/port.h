@@ -67,6 +67,7 @@ typedef struct hpxi_command_request {
     uint32_t raw_kind;   /* hpx_id_kind */
     uint32_t raw_bytes;
     uint8_t raw_text[HPX_REQUEST_ID_BYTES];
+    uint64_t cancelled; /* 1: given up while it stood in the ring; written by the shard */
 } hpxi_command_request;
 
 typedef struct hpxi_command_block {
@@ -123,9 +124,10 @@ struct hpx_port {
     uint32_t index;      /* in the engine's table */
     hpx_handle *handles; /* [core->handles_max] */
     hpx_handle *free_handles;
-    hpx_stream *streams;             /* list of open streams, for the shared descriptor */
-    hpx_subscription *subscriptions; /* likewise */
-    bool fd_mode;                    /* hpx_stream_fd() was called: re-arm in next() */
+    hpx_stream *streams;                  /* list of open streams, for the shared descriptor */
+    hpx_subscription *subscriptions;      /* likewise */
+    struct hpx_http_client *http_clients; /* likewise */
+    bool fd_mode;                         /* hpx_stream_fd() was called: re-arm in next() */
 };
 
 struct hpx_handle {
@@ -171,5 +173,8 @@ hpx_status hpxi_handle_data(
 
 /* handle.c: queue SUBSCRIBE with the command's reference. False: no room. */
 bool hpxi_handle_push_subscribe(hpx_handle *handle, hpx_subscription *subscription);
+
+/* http_port.c: nothing to take from any HTTP client. In the doorbell's total order. */
+bool hpxi_http_port_may_sleep(hpx_port *port);
 
 #endif /* HPXI_PORT_H */

@@ -156,6 +156,7 @@ void hpxi_replies_unopen(hpxi_replies *replies)
 {
     HPX_ASSERT(replies->port.open != 0);
     replies->port.open--;
+    replies->port.token--; /* nobody saw it: tokens count the requests that the shard gets */
 }
 
 static void replies_free_block(hpxi_replies *replies, hpxi_record *record)

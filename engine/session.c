@@ -21,6 +21,7 @@ typedef struct session_held {
     uint32_t message_class;
     uint64_t time_ns;
     uint64_t bytes;
+    uint64_t is_decoded; /* the bytes as received were not kept */
 } session_held;
 
 #define SESSION_OF_PACE(timer)                                                                     \
@@ -147,6 +148,7 @@ static void session_hold(hpx_conn *conn, const hpx_event *event)
         .message_class = event->message_class,
         .time_ns = event->time_ns,
         .bytes = event->payload.size,
+        .is_decoded = event->raw.data != event->payload.data ? 1 : 0,
     };
     const size_t need = sizeof(head) + event->payload.size;
     const size_t most = conn->spec->config.stream_ring_bytes / 4;
@@ -180,7 +182,7 @@ void hpxi_session_ready(hpx_conn *conn)
             .epoch = conn->epoch,
             .time_ns = head.time_ns,
             .payload = payload,
-            .raw = payload,
+            .raw = head.is_decoded != 0 ? (hpx_span){0} : payload,
         };
         hpxi_conn_deliver(conn, &event);
         hpxi_buf_consume(&session->held, sizeof(head) + head.bytes);

@@ -15,6 +15,7 @@
 #include "engine/conn.h"
 #include "engine/engine.h"
 #include "engine/error.h"
+#include "engine/http_server.h"
 
 /* Budgets of one turn: a flood in one place cannot keep the others waiting for long. */
 #define TURN_COMPLETIONS_MAX 256u
@@ -48,6 +49,7 @@ void hpxi_shard_fini(hpx_shard *shard)
             hpxi_port_core_release(link->port);
         }
     }
+    hpxi_http_fini(shard);
     hpxi_doorbell_fini(&shard->doorbell);
 }
 
@@ -150,6 +152,7 @@ hpx_status hpxi_shard_up(hpx_shard *shard, hpx_error *error)
     }
     shard->owner.thread = pthread_self();
     shard->owner.phase = HPXI_SHARD_RUNNING;
+    hpxi_http_up(shard);
     atomic_store_explicit(&shard->shared.attached, 1, memory_order_release);
     shard_arm_doorbell(shard);
     if (engine->config.on_shard_start != NULL) {
@@ -173,9 +176,11 @@ void hpxi_shard_stop(hpx_shard *shard, uint64_t timeout_ns)
     while (shard->owner.listeners != NULL) {
         hpx_listener_close(shard->owner.listeners);
     }
+    hpxi_servers_stop(shard);
     for (hpx_conn *conn = shard->owner.conns; conn != NULL; conn = conn->next) {
         hpxi_conn_close(conn, 1001, (hpx_span){0}); /* only marks: the list does not change */
     }
+    hpxi_http_stop(shard);
 }
 
 static void shard_stop_step(hpx_shard *shard)
@@ -189,11 +194,14 @@ static void shard_stop_step(hpx_shard *shard)
         shard->owner.had_aborts = true;
         hpxi_conn_abort(conn);
     }
+    shard->owner.had_aborts |= hpxi_http_abort(shard);
+    hpxi_servers_abort(shard);
 }
 
 bool hpxi_shard_is_quiet(const hpx_shard *shard)
 {
-    return shard->owner.conn_count == 0 && shard->owner.socks.open_count == 0;
+    return shard->owner.conn_count == 0 && shard->owner.socks.open_count == 0 &&
+           hpxi_http_is_quiet(shard) && hpxi_servers_are_quiet(shard);
 }
 
 void hpxi_shard_down(hpx_shard *shard)
@@ -202,6 +210,7 @@ void hpxi_shard_down(hpx_shard *shard)
     HPX_ASSERT(hpxi_shard_is_quiet(shard));
     HPX_ASSERT(shard->owner.settle_list == NULL);
     (void)hpxi_shard_publish(shard);
+    hpxi_http_down(shard);
     hpxi_tls_cache_free(shard->owner.tls_sessions);
     hpxi_resolver_free(shard->owner.resolver);
     hpxi_socks_fini(&shard->owner.socks);
@@ -264,6 +273,8 @@ static uint32_t shard_flush(hpx_shard *shard)
         hpxi_conn_flush(conn);
         conn = next;
     }
+    hpxi_http_flush(shard);
+    (void)hpxi_servers_flush(shard);
     return hpxi_socks_flush(&shard->owner.socks);
 }
 
@@ -280,7 +291,7 @@ static uint32_t shard_settle(hpx_shard *shard)
         conn = next;
         count++;
     }
-    return count;
+    return count + hpxi_servers_settle(shard);
 }
 
 /* May the shard sleep now? Not while anything waits for a later turn, nor with hot sockets (nothing
@@ -292,7 +303,8 @@ static bool shard_may_sleep(const hpx_shard *shard, uint64_t timeout_ns)
         return false; /* stopped: nothing would wake it */
     }
     if (timeout_ns == 0 || config->wait_mode == HPX_WAIT_SPIN || shard->owner.dirty_list != NULL ||
-        shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks)) {
+        shard->owner.settle_list != NULL || !hpxi_socks_may_sleep(&shard->owner.socks) ||
+        !hpxi_http_may_sleep(shard) || !hpxi_servers_may_sleep(shard)) {
         return false;
     }
     return config->wait_mode == HPX_WAIT_SLEEP ||
@@ -316,7 +328,8 @@ static void shard_sleep(hpx_shard *shard, uint64_t timeout_ns)
     hpxi_doorbell_prepare(&shard->doorbell);
     const bool stop_asked = atomic_load_explicit(&shard->shared.stop, memory_order_seq_cst) != 0 &&
                             shard->owner.phase == HPXI_SHARD_RUNNING;
-    if (!stop_asked && hpxi_links_are_empty_sc(shard) && !hpxi_ring_has_work(shard->owner.ring)) {
+    if (!stop_asked && hpxi_links_are_empty_sc(shard) && hpxi_http_is_empty_sc(shard) &&
+        !hpxi_ring_has_work(shard->owner.ring)) {
         const uint64_t sleep_ns = shard_sleep_ns(shard, timeout_ns);
         if (sleep_ns != 0) {
             const int ready = hpxi_ring_wait(shard->owner.ring, sleep_ns);
@@ -331,6 +344,7 @@ static uint32_t shard_work(hpx_shard *shard)
 {
     uint32_t work = hpxi_links_control(shard);
     work += hpxi_links_data(shard);
+    work += hpxi_http_commands(shard);
     work += shard_flush(shard); /* commands do not wait for the receives of this turn */
     if (shard->owner.socks.hot_count != 0) {
         work += hpxi_socks_receive_hot(&shard->owner.socks, TURN_RECEIVE_MAX);
@@ -343,7 +357,9 @@ static uint32_t shard_work(hpx_shard *shard)
     shard_stop_step(shard);
     work += shard_flush(shard);
     work += shard_settle(shard);
+    work += hpxi_http_settle(shard);
     work += hpxi_shard_publish(shard);
+    hpxi_http_publish(shard);
     return work;
 }
 

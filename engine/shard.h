@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include <hpx/http_server.h>
 #include <hpx/ws.h>
 
 #include "engine/allocator.h"
@@ -32,6 +33,16 @@
 
 /* Plain bytes of a TLS read: one record of 16 KiB, rounded up. */
 #define HPXI_PLAIN_BYTES (32u << 10)
+
+/* What the HTTP clients of a shard hang on (http.h). */
+typedef struct hpxi_http_shard {
+    struct hpxi_http_core *cores;
+    struct hpxi_http_link *links;
+    struct hpxi_http_conn *dirty;              /* have something to send */
+    struct hpxi_http_conn *settle_conns;       /* may be freed */
+    struct hpxi_http_request *settle_requests; /* owe events */
+    struct hpxi_http_core *settle_cores;       /* may be freed */
+} hpxi_http_shard;
 
 typedef enum hpxi_shard_phase {
     HPXI_SHARD_DOWN, /* no ring */
@@ -66,6 +77,15 @@ struct hpx_shard {
         hpxi_channel *publish_list;
         hpx_subscription *feed_list; /* their feeds have something to publish */
         hpx_listener *listeners;
+        hpxi_http_shard http;
+        struct { /* http_server.h */
+            hpx_http_server *all;
+            struct hpxi_server_conn *conns;
+            struct hpxi_server_conn *dirty;
+            struct hpxi_server_conn *settle;
+            hpx_http_call *calls; /* owe an event */
+            uint32_t conn_count;
+        } servers;
         uint64_t stop_deadline_ns;
         bool had_aborts; /* the stop had to abort connections */
     } owner;
@@ -76,6 +96,7 @@ struct hpx_shard {
         _Atomic uint64_t stop_timeout_ns;
         _Atomic uint32_t links_count; /* high-water mark of `links` */
         hpxi_link *_Atomic links[HPXI_PORTS_MAX];
+        _Atomic(struct hpxi_http_link *) http_inbox; /* links of ports' HTTP clients, new */
     } shared;
 
     hpxi_doorbell doorbell;
@@ -119,5 +140,19 @@ bool hpxi_links_are_empty_sc(hpx_shard *shard);
 void hpxi_shard_mark_publish(hpx_shard *shard, hpxi_channel *channel);
 void hpxi_shard_mark_feed(hpx_shard *shard, hpx_subscription *subscription);
 uint32_t hpxi_shard_publish(hpx_shard *shard);
+
+/* Steps for the HTTP clients (http_core.c). */
+uint32_t hpxi_http_commands(hpx_shard *shard);
+void hpxi_http_flush(hpx_shard *shard);
+uint32_t hpxi_http_settle(hpx_shard *shard);
+void hpxi_http_publish(hpx_shard *shard);
+bool hpxi_http_may_sleep(const hpx_shard *shard);
+bool hpxi_http_is_empty_sc(hpx_shard *shard);
+void hpxi_http_stop(hpx_shard *shard);
+bool hpxi_http_abort(hpx_shard *shard); /* true: there was something */
+bool hpxi_http_is_quiet(const hpx_shard *shard);
+void hpxi_http_up(hpx_shard *shard);
+void hpxi_http_down(hpx_shard *shard);
+void hpxi_http_fini(hpx_shard *shard); /* the shard is down, or was never up */
 
 #endif /* HPXI_SHARD_H */

@@ -2,10 +2,10 @@
 /* spec.c - checks and copies a connection's configuration. */
 #include "engine/spec.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/error.h"
+#include "engine/override.h"
 #include "engine/replies.h"
 #include "tls/tls.h"
 
@@ -246,60 +246,21 @@ static hpx_status spec_check_strings(const hpx_ws_config *config, hpx_error *err
     return HPX_OK;
 }
 
-static hpx_status spec_bad_resolve(const char *text, const char *why, hpx_error *error)
-{
-    return hpxi_error_set(
-        error,
-        HPX_E_INVALID,
-        HPX_STAGE_CONFIG,
-        "resolve \"%.80s\": %s; expected HOST:PORT:ADDR[,ADDR...]",
-        text,
-        why);
-}
-
-/* One "HOST:PORT:ADDR[,ADDR...]" (as curl's --resolve); used only if it names the URL's host and
- * port, but checked in any case. */
+/* One text of config.resolve: used only if it names the URL's host and port, but checked in any
+ * case. */
 static hpx_status spec_resolve(hpxi_spec *spec, const char *text, hpx_error *error)
 {
-    const char *host_end = text[0] == '[' ? strchr(text, ']') : strchr(text, ':');
-    if (host_end != NULL && *host_end == ']') {
-        host_end++;
+    hpxi_override parsed;
+    const hpx_status status = hpxi_override_parse(&parsed, text, error);
+    if (status != HPX_OK || parsed.port != spec->url.port ||
+        strcmp(parsed.host, spec->url.host) != 0) {
+        return status;
     }
-    if (host_end == NULL || *host_end != ':' || host_end == text) {
-        return spec_bad_resolve(text, "no port", error);
+    hpxi_addresses *all = &spec->override;
+    for (uint32_t i = 0; i < parsed.addresses.count && all->count < HPXI_ADDRESSES_MAX; i++) {
+        all->list[all->count++] = parsed.addresses.list[i];
     }
-    char *port_end = NULL;
-    const unsigned long port = strtoul(host_end + 1, &port_end, 10);
-    if (port_end == host_end + 1 || *port_end != ':' || port == 0 || port > UINT16_MAX) {
-        return spec_bad_resolve(text, "bad port", error);
-    }
-    const bool bracketed = text[0] == '[';
-    const char *host = bracketed ? text + 1 : text;
-    const size_t host_bytes = (size_t)(host_end - host) - (bracketed ? 1 : 0);
-    const bool match = strlen(spec->url.host) == host_bytes &&
-                       strncasecmp(spec->url.host, host, host_bytes) == 0 && port == spec->url.port;
-    for (const char *at = port_end + 1;;) {
-        const size_t bytes = strcspn(at, ",");
-        char address[HPXI_ADDRESS_TEXT_BYTES];
-        const bool brackets = bytes >= 2 && at[0] == '[' && at[bytes - 1] == ']';
-        const size_t inner = brackets ? bytes - 2 : bytes;
-        hpxi_address parsed;
-        if (inner == 0 || inner >= sizeof(address)) {
-            return spec_bad_resolve(text, "bad address", error);
-        }
-        memcpy(address, brackets ? at + 1 : at, inner);
-        address[inner] = '\0';
-        if (!hpxi_address_parse(&parsed, address, (uint16_t)port)) {
-            return spec_bad_resolve(text, "bad address", error);
-        }
-        if (match && spec->override.count < HPXI_ADDRESSES_MAX) {
-            spec->override.list[spec->override.count++] = parsed;
-        }
-        if (at[bytes] == '\0') {
-            return HPX_OK;
-        }
-        at += bytes + 1;
-    }
+    return HPX_OK;
 }
 
 static void spec_fill_strings(hpxi_spec *spec, const hpx_ws_config *from)

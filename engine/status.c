@@ -71,6 +71,19 @@
     X(HPX_E_SUBSCRIBE_TIMEOUT, "topics were not acknowledged in time")                             \
     X(HPX_E_SERVER_RECONNECT, "the server asked for a new connection")                             \
     X(HPX_E_DIALECT, "the protocol's dialect could not build or read a message")                   \
+    X(HPX_E_H2_PROTOCOL, "the peer broke the HTTP/2 framing rules")                                \
+    X(HPX_E_H2_FLOOD, "the peer sent more HTTP/2 frames of a kind than a limit allows")            \
+    X(HPX_E_H2_REFUSED, "the peer refused the request without processing it")                      \
+    X(HPX_E_H2_RESET, "the peer reset the HTTP/2 stream")                                          \
+    X(HPX_E_H2_GOAWAY, "the peer ended the HTTP/2 connection with an error")                       \
+    X(HPX_E_HTTP_TIMEOUT, "the request was not finished in the time that was set")                 \
+    X(HPX_E_HTTP_FIRST_BYTE, "the response did not begin in the time that was set")                \
+    X(HPX_E_HTTP_IDLE, "no byte moved in the time that was set")                                   \
+    X(HPX_E_HTTP_TRUNCATED, "the connection ended inside the HTTP response")                       \
+    X(HPX_E_HTTP_BODY_TOO_BIG, "the HTTP body is above the limits")                                \
+    X(HPX_E_HTTP_ENCODING, "the HTTP body does not decode as its Content-Encoding says")           \
+    X(HPX_E_HTTP_VERSION, "the peer did not agree to the HTTP version asked for")                  \
+    X(HPX_E_HTTP_REDIRECT, "the redirect cannot be followed")                                      \
     X(HPX_E_NO_MEMORY, "out of memory")                                                            \
     X(HPX_E_URING_DISABLED, "io_uring is disabled (sysctl kernel.io_uring_disabled)")              \
     X(HPX_E_URING_BLOCKED, "io_uring is blocked by seccomp or a container profile")                \
@@ -211,6 +224,14 @@ const char *hpx_stage_name(hpx_stage stage)
         return "ready";
     case HPX_STAGE_CLOSE:
         return "close";
+    case HPX_STAGE_QUEUE:
+        return "queue";
+    case HPX_STAGE_REQUEST:
+        return "request";
+    case HPX_STAGE_RESPONSE:
+        return "response";
+    case HPX_STAGE_BODY:
+        return "body";
     }
     return "unknown";
 }

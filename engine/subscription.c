@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/error.h"
 #include "engine/session.h"
+#include "ws/utf8.h"
 
 #define SUBSCRIPTION_TOPICS_MAX 65535u
 
@@ -50,6 +51,10 @@ static hpx_status subscription_check_topics(
                 i,
                 topics[i].size,
                 HPX_TOPIC_BYTES_MAX);
+        }
+        if (!hpxi_utf8_check(topics[i].data, topics[i].size)) {
+            return hpxi_error_set(
+                error, HPX_E_INVALID, HPX_STAGE_CONFIG, "topic %u is not UTF-8", i);
         }
     }
     if (count == 1) {
@@ -304,10 +309,15 @@ void hpx_subscription_release(hpx_subscription *sub)
 static int subscription_take(hpx_subscription *sub, hpx_update *update)
 {
     const int got = hpxi_feed_next(&sub->feed, update);
-    if (HPXI_LIKELY(got == 1) &&
-        (update->kind == HPX_UPDATE_MESSAGE || update->kind == HPX_UPDATE_REFUSED)) {
+    if (HPXI_UNLIKELY(got != 1)) {
+        return got;
+    }
+    if (update->kind == HPX_UPDATE_MESSAGE || update->kind == HPX_UPDATE_REFUSED) {
         HPX_ASSERT(update->topic_index < sub->topic_count);
         update->topic = sub->topics[update->topic_index];
+    } else if (update->kind == HPX_UPDATE_ENDED) {
+        update->epoch = sub->shared.end_epoch;
+        update->time_ns = sub->shared.end_time_ns;
     }
     return got;
 }
@@ -344,6 +354,44 @@ int hpx_subscription_wait(hpx_subscription *sub, hpx_update *update, uint64_t ti
         sub,
         update,
         timeout_ns);
+}
+
+typedef struct subscription_set {
+    hpx_subscription *const *members;
+    uint32_t count;
+} subscription_set;
+
+static bool subscription_set_is_empty(void *object)
+{
+    const subscription_set *set = object;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!hpxi_feed_is_empty_sc(&set->members[i]->feed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes nothing: that there is something is all that is asked. */
+static int subscription_set_look(void *object, void *out)
+{
+    (void)out;
+    return subscription_set_is_empty(object) ? 0 : 1;
+}
+
+int hpx_subscription_wait_any(
+    hpx_subscription *const *subscriptions, uint32_t count, uint64_t timeout_ns)
+{
+    if (count == 0) {
+        return HPX_E_CLOSED;
+    }
+    hpx_port *port = subscriptions[0]->port.port;
+    for (uint32_t i = 0; i < count; i++) {
+        HPX_ASSERT(subscriptions[i]->port.port == port);
+    }
+    subscription_set set = {.members = subscriptions, .count = count};
+    return hpxi_port_wait(
+        port, subscription_set_look, subscription_set_is_empty, &set, NULL, timeout_ns);
 }
 
 hpx_subscription_state hpx_subscription_get_state(const hpx_subscription *sub)

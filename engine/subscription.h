@@ -30,6 +30,8 @@ struct hpx_subscription {
         alignas(HPXI_ISOLATE) _Atomic uint32_t refs;
         _Atomic uint32_t leaving; /* unsubscribed or released: the maker sets, the shard reads */
         _Atomic uint32_t state;   /* hpx_subscription_state; written by the shard */
+        uint64_t end_epoch;       /* written by the shard before the feed's end, ... */
+        uint64_t end_time_ns;     /* ... read by the port after it */
     } shared;
 
     hpxi_feed feed; /* port */

@@ -126,6 +126,8 @@ void hpxi_subscription_end(hpx_subscription *sub, hpx_shard *shard, const hpx_er
     sub->shard.ended = true;
     subscription_publish_state(sub, HPX_SUBSCRIPTION_ENDED);
     if (sub->core != NULL) {
+        sub->shared.end_epoch = conn != NULL ? hpxi_session_epoch(conn) : 0;
+        sub->shared.end_time_ns = shard->owner.now_ns;
         hpxi_feed_end(&sub->feed, error);
         subscription_mark_publish(sub, shard);
     } else if (conn != NULL) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * url.c - ws:// and wss:// URLs.
+ * url.c - ws://, wss://, http:// and https:// URLs.
  *
  *   scheme "://" host [":" port] [path] ["?" query]
  *
@@ -12,13 +12,13 @@
  */
 #include "engine/url.h"
 
-#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/error.h"
 #include "ring/assert.h"
 #include "ring/net.h"
-#include "ws/quote.h"
+#include "ring/quote.h"
 
 #define URL_NAME_BYTES_MAX  253u /* RFC 1035 2.3.4 */
 #define URL_LABEL_BYTES_MAX 63u
@@ -30,6 +30,7 @@ _Static_assert(URL_NAME_BYTES_MAX < HPXI_URL_HOST_BYTES, "a name and its NUL fit
 typedef struct url_parser {
     const char *text;
     size_t at; /* offset of what is parsed next */
+    bool http; /* http and https, not ws and wss */
     hpxi_url *url;
     hpx_error *error;
 } url_parser;
@@ -86,15 +87,24 @@ static hpx_status url_parse_scheme(url_parser *parser)
         bytes++;
     }
     if (bytes == 0 || strncmp(text + bytes, "://", 3) != 0) {
-        return url_fail(parser, bytes, "URL does not begin with ws:// or wss://");
+        return url_fail(
+            parser,
+            bytes,
+            parser->http ? "URL does not begin with http:// or https://"
+                         : "URL does not begin with ws:// or wss://");
     }
-    const bool ws = bytes >= 2 && url_lower(text[0]) == 'w' && url_lower(text[1]) == 's';
-    const bool wss = ws && bytes == 3 && url_lower(text[2]) == 's';
-    if (!wss && !(ws && bytes == 2)) {
-        return url_fail_part(parser, 0, bytes, "scheme is neither ws nor wss");
+    const char *plain = parser->http ? "http" : "ws";
+    const size_t plain_bytes = strlen(plain);
+    const bool is_tls = bytes == plain_bytes + 1 && url_lower(text[plain_bytes]) == 's';
+    if (strncasecmp(text, plain, plain_bytes) != 0 || (bytes != plain_bytes && !is_tls)) {
+        return url_fail_part(
+            parser,
+            0,
+            bytes,
+            parser->http ? "scheme is neither http nor https" : "scheme is neither ws nor wss");
     }
-    parser->url->is_tls = wss;
-    parser->url->port = wss ? 443 : 80;
+    parser->url->is_tls = is_tls;
+    parser->url->port = is_tls ? 443 : 80;
     parser->at = bytes + 3;
     return HPX_OK;
 }
@@ -237,8 +247,30 @@ static hpx_status url_parse_authority(url_parser *parser)
 /* RFC 3986 3.3 and 3.4: pchar, "/" and "?". */
 static bool url_is_target_byte(char byte)
 {
-    return url_is_alpha(byte) || url_is_digit(byte) ||
-           (byte != '\0' && strchr("-._~!$&'()*+,;=:@/?", byte) != NULL);
+    switch (byte) {
+    case '-':
+    case '.':
+    case '_':
+    case '~':
+    case '!':
+    case '$':
+    case '&':
+    case '\'':
+    case '(':
+    case ')':
+    case '*':
+    case '+':
+    case ',':
+    case ';':
+    case '=':
+    case ':':
+    case '@':
+    case '/':
+    case '?':
+        return true;
+    default:
+        return url_is_alpha(byte) || url_is_digit(byte);
+    }
 }
 
 static hpx_status url_parse_target(url_parser *parser)
@@ -250,6 +282,9 @@ static hpx_status url_parse_target(url_parser *parser)
     }
     for (size_t at = parser->at; parser->text[at] != '\0'; at++) {
         const char byte = parser->text[at];
+        if (byte == '#' && parser->http) {
+            break; /* for the user agent, not for the server */
+        }
         if (byte == '#') { /* RFC 6455 3 */
             return url_fail(parser, at, "a fragment (#) is not allowed");
         }
@@ -270,23 +305,50 @@ static hpx_status url_parse_target(url_parser *parser)
     return HPX_OK;
 }
 
+/* Not snprintf(): a URL is parsed for every HTTP request. */
 static void url_set_host_header(hpxi_url *url)
 {
-    const char *format = url->host_is_v6 ? "[%s]" : "%s";
-    int bytes = snprintf(url->host_header, sizeof(url->host_header), format, url->host);
-    HPX_ASSERT(bytes > 0 && (size_t)bytes < sizeof(url->host_header));
-    if (url->port != (url->is_tls ? 443 : 80)) {
-        const size_t room = sizeof(url->host_header) - (size_t)bytes;
-        bytes = snprintf(url->host_header + bytes, room, ":%u", url->port);
-        HPX_ASSERT(bytes > 0 && (size_t)bytes < room);
+    char *at = url->host_header;
+    const size_t host_bytes = strlen(url->host);
+    if (url->host_is_v6) {
+        *at++ = '[';
     }
+    memcpy(at, url->host, host_bytes);
+    at += host_bytes;
+    if (url->host_is_v6) {
+        *at++ = ']';
+    }
+    if (url->port != (url->is_tls ? 443 : 80)) {
+        char digits[URL_PORT_BYTES_MAX];
+        size_t first = sizeof(digits);
+        for (uint32_t port = url->port; port != 0; port /= 10) {
+            digits[--first] = (char)('0' + port % 10);
+        }
+        *at++ = ':';
+        memcpy(at, digits + first, sizeof(digits) - first);
+        at += sizeof(digits) - first;
+    }
+    *at = '\0';
+    HPX_ASSERT(at < url->host_header + sizeof(url->host_header));
 }
 
-hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error)
+/* Empty; the buffers' bytes behind their NULs are not touched: they are 5 KiB. */
+static void url_clear(hpxi_url *url)
+{
+    url->is_tls = false;
+    url->host_is_v4 = false;
+    url->host_is_v6 = false;
+    url->port = 0;
+    url->host[0] = '\0';
+    url->host_header[0] = '\0';
+    url->target[0] = '\0';
+}
+
+static hpx_status url_parse(hpxi_url *out, const char *text, bool http, hpx_error *error)
 {
     HPX_ASSERT(text != NULL);
-    *out = (hpxi_url){0};
-    url_parser parser = {.text = text, .url = out, .error = error};
+    url_clear(out);
+    url_parser parser = {.text = text, .http = http, .url = out, .error = error};
     hpx_status status = url_parse_scheme(&parser);
     if (status == HPX_OK) {
         status = url_parse_authority(&parser);
@@ -295,9 +357,19 @@ hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error)
         status = url_parse_target(&parser);
     }
     if (status != HPX_OK) {
-        *out = (hpxi_url){0};
+        url_clear(out);
         return status;
     }
     url_set_host_header(out);
     return HPX_OK;
+}
+
+hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error)
+{
+    return url_parse(out, text, false, error);
+}
+
+hpx_status hpxi_url_parse_http(hpxi_url *out, const char *text, hpx_error *error)
+{
+    return url_parse(out, text, true, error);
 }

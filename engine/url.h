@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * url.h - ws:// and wss:// URLs (RFC 6455 section 3, RFC 3986), strict.
+ * url.h - ws://, wss://, http:// and https:// URLs (RFC 6455 section 3, RFC 9110 section 4, RFC
+ * 3986), strict.
  *
  * Threads   Any; no state. Memory: fixed members, no allocation.
  */
@@ -33,5 +34,8 @@ typedef struct hpxi_url {
  * at which offset.
  */
 hpx_status hpxi_url_parse(hpxi_url *out, const char *text, hpx_error *error);
+
+/* The same for http and https; a fragment is allowed, and left out (RFC 9110 7.1). */
+hpx_status hpxi_url_parse_http(hpxi_url *out, const char *text, hpx_error *error);
 
 #endif /* HPXI_URL_H */

@@ -192,3 +192,11 @@ uint64_t hpxi_clock_now(hpxi_clock *clock)
     }
     return clock->last_ns;
 }
+
+int64_t hpxi_clock_utc_s(void)
+{
+    struct timespec now;
+    const int err = clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    HPX_ASSERT(err == 0);
+    return now.tv_sec;
+}

@@ -28,4 +28,7 @@ void hpxi_clock_init(hpxi_clock *clock);
 /* Now. Monotonic per clock. */
 uint64_t hpxi_clock_now(hpxi_clock *clock);
 
+/* Seconds since 1970, for what is shown to others (Date). It may jump: no deadline by it. */
+int64_t hpxi_clock_utc_s(void);
+
 #endif /* HPXI_CLOCK_H */

@@ -103,6 +103,17 @@ ptrdiff_t hpxi_net_recv(int fd, void *data, size_t size)
     return result >= 0 ? result : -errno;
 }
 
+int hpxi_net_peek(int fd)
+{
+    HPX_DASSERT(fd >= 0);
+    uint8_t byte;
+    ssize_t result;
+    do {
+        result = recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK);
+    } while (HPXI_UNLIKELY(result < 0 && errno == EINTR));
+    return result >= 0 ? (int)result : -errno;
+}
+
 ptrdiff_t hpxi_net_send(int fd, const void *data, size_t size)
 {
     HPX_DASSERT(fd >= 0 && size != 0);

@@ -55,6 +55,10 @@ int hpxi_net_tcp_listen(const hpxi_address *address, uint32_t backlog, bool reus
 /* recv(MSG_DONTWAIT): > 0 bytes, 0 end of stream, -EAGAIN nothing there, else -errno. */
 ptrdiff_t hpxi_net_recv(int fd, void *data, size_t size);
 
+/* Is there something to receive? 1 bytes, 0 end of stream, -EAGAIN nothing, else -errno. Takes
+ * nothing. */
+int hpxi_net_peek(int fd);
+
 /* send(MSG_DONTWAIT | MSG_NOSIGNAL): >= 0 bytes taken, -EAGAIN full, else -errno. */
 ptrdiff_t hpxi_net_send(int fd, const void *data, size_t size);
 

@@ -170,6 +170,29 @@ bool hpxi_sock_receive(hpxi_sock *sock, bool hot)
     return false;
 }
 
+void hpxi_sock_pause(hpxi_sock *sock)
+{
+    HPX_ASSERT(!sock->hot);
+    if (sock->state != HPXI_SOCK_OPEN || sock->paused) {
+        return;
+    }
+    sock->paused = true;
+    if (sock->recv_armed) {
+        hpxi_ring_cancel(sock->socks->ring, sock_token(sock, HPXI_OP_RECV));
+    }
+}
+
+void hpxi_sock_resume(hpxi_sock *sock)
+{
+    if (sock->state != HPXI_SOCK_OPEN || !sock->paused) {
+        return;
+    }
+    sock->paused = false;
+    if (sock->receiving && !sock->recv_armed) {
+        sock_arm_recv(sock); /* else when the cancelled one has ended */
+    }
+}
+
 /* ---- closing ---- */
 
 static void sock_hot_remove(hpxi_sock *sock)
@@ -292,6 +315,7 @@ static void sock_transmit(hpxi_sock *sock, bool may_call)
         if (HPXI_LIKELY(sent > 0)) {
             hpxi_count(&sock->socks->counters->bytes_sent, (uint64_t)sent);
             hpxi_buf_consume(&sock->out, (size_t)sent);
+            sock->sent_bytes += (uint64_t)sent;
         }
         if (HPXI_UNLIKELY(hpxi_buf_size(&sock->out) != 0)) {
             const hpxi_buf rest = sock->out;
@@ -347,8 +371,12 @@ static void sock_on_recv_end(hpxi_sock *sock, int result)
     if (sock->state != HPXI_SOCK_OPEN || !sock->receiving) {
         return;
     }
-    if (result > 0) {
-        sock_arm_recv(sock); /* ended though data came: the completion queue had overflowed */
+    if (HPXI_UNLIKELY(sock->paused) && (result > 0 || result == -ENOBUFS || result == -ECANCELED)) {
+        return; /* resume() arms it again */
+    }
+    if (result > 0 || result == -ECANCELED) {
+        sock_arm_recv(sock); /* ended though data came: the completion queue had overflowed; or
+                                paused and resumed before the cancel was through */
     } else if (result == -ENOBUFS) {
         hpxi_count(&sock->socks->counters->no_buffers, 1);
         hpxi_sock_push_rearm(sock);
@@ -391,6 +419,7 @@ static void sock_on_send(hpxi_sock *sock, const hpxi_completion *completion)
         HPX_ASSERT((size_t)result <= hpxi_buf_size(&sock->fly));
         hpxi_count(&sock->socks->counters->bytes_sent, (uint64_t)result);
         hpxi_buf_consume(&sock->fly, (size_t)result);
+        sock->sent_bytes += (uint64_t)result;
     }
     if (hpxi_buf_size(&sock->fly) != 0) {
         sock_arm_send(sock); /* short, though asked for all: MSG_WAITALL is no promise */
@@ -435,7 +464,9 @@ static void sock_on_accept(hpxi_sock *sock, const hpxi_completion *completion)
  * of their targets only with the next enter, and one must not chase the other. */
 static void sock_on_cancel(hpxi_sock *sock, int result)
 {
-    if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0 && result <= 0) {
+    const bool pausing = sock->state == HPXI_SOCK_OPEN && sock->paused && sock->recv_armed;
+    const bool closing = sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0;
+    if ((closing && result <= 0) || (pausing && result < 0)) {
         sock->cancel_owed = true;
         hpxi_sock_push_settle(sock);
     }
@@ -566,9 +597,13 @@ static uint32_t sock_settle(hpxi_sock *sock, bool *wait)
             count++;
         }
     }
-    if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0 && sock->cancel_owed) {
+    if (sock->cancel_owed) {
         sock->cancel_owed = false;
-        sock_cancel_armed(sock);
+        if (sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0) {
+            sock_cancel_armed(sock);
+        } else if (sock->state == HPXI_SOCK_OPEN && sock->paused && sock->recv_armed) {
+            hpxi_ring_cancel(sock->socks->ring, sock_token(sock, HPXI_OP_RECV));
+        }
     }
     if (sock->state == HPXI_SOCK_CLOSING && sock->inflight == 0 && !sock->settle) {
         hpxi_net_close(sock->fd);
@@ -595,7 +630,8 @@ static uint32_t socks_rearm(hpxi_socks *socks)
         if (sock->state == HPXI_SOCK_LISTENING && !sock->wait_armed) {
             sock_arm_accept(sock);
         } else if (
-            sock->state == HPXI_SOCK_OPEN && sock->receiving && !sock->hot && !sock->recv_armed) {
+            sock->state == HPXI_SOCK_OPEN && sock->receiving && !sock->hot && !sock->recv_armed &&
+            !sock->paused) {
             sock_arm_recv(sock);
             budget--;
         }

@@ -82,7 +82,9 @@ struct hpxi_sock {
     bool dirty;             /* on the flush list */
     bool settle;            /* on the settle list */
     bool rearm;             /* on the re-arm list */
+    bool paused;            /* the owner takes no bytes now */
     int end_result;
+    uint64_t sent_bytes;    /* taken by the kernel since the socket was made */
     hpxi_sock *next_dirty;
     hpxi_sock *next_settle;
     hpxi_sock *next_rearm;
@@ -165,6 +167,18 @@ void hpxi_sock_flush(hpxi_sock *sock);
 static inline size_t hpxi_sock_queued(const hpxi_sock *sock)
 {
     return hpxi_buf_size(&sock->out) + hpxi_buf_size(&sock->fly);
+}
+
+/* Receive no more until hpxi_sock_resume(): the peer is throttled by TCP. What is on its way still
+ * comes as on_bytes, and an end as on_end. Not for hot sockets. */
+void hpxi_sock_pause(hpxi_sock *sock);
+void hpxi_sock_resume(hpxi_sock *sock);
+
+/* Bytes the kernel has taken so far. None since some moment: the peer cannot have seen any of what
+ * was queued after it. */
+static inline uint64_t hpxi_sock_sent(const hpxi_sock *sock)
+{
+    return sock->sent_bytes;
 }
 
 /* No more bytes will be queued: when all are sent, shut down the write side (FIN). Receiving goes

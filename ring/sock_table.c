@@ -125,7 +125,9 @@ hpxi_sock *hpxi_sock_take(
     sock->drain_owed = false;
     sock->cancel_owed = false;
     sock->stuck = false;
+    sock->paused = false;
     sock->end_result = 0;
+    sock->sent_bytes = 0;
     return sock;
 }
 

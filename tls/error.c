@@ -137,3 +137,17 @@ hpx_status hpxi_tls_error_set(
     va_end(arguments);
     return status;
 }
+
+void hpxi_tls_copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes)
+{
+    HPX_ASSERT(to_bytes > 4);
+    const bool cut = from_bytes >= to_bytes;
+    const size_t size = cut ? to_bytes - 4 : from_bytes;
+    for (size_t i = 0; i < size; i++) {
+        to[i] = from[i] >= 0x20 && from[i] < 0x7F ? from[i] : '?';
+    }
+    memcpy(to + size, "...", 4);
+    if (!cut) {
+        to[size] = '\0';
+    }
+}

@@ -8,12 +8,14 @@
  *   chain.c    keys in it, pins                         session_cache.c where
  *   name.c     matches names                 memory.c   wolfSSL's allocator, how it was built
  *   error.c    wolfSSL's codes to ours       keylog.c   NSS key log
- *   wolf.h     wolfSSL's headers
+ *   wolf.h     wolfSSL's headers             probe.c    hpx/tls_probe.h: a client without a socket
  */
 #ifndef HPXI_TLS_INTERNAL_H
 #define HPXI_TLS_INTERNAL_H
 
 #include <stdatomic.h>
+
+#include <hpx/tls_probe.h>
 
 #include "ring/assert.h"
 #include "tls/name.h"
@@ -82,6 +84,30 @@ void hpxi_tls_verify_proof(hpxi_tls_verifier *verifier, const hpxi_tls_proof *pr
 
 /* chain.c */
 
+#define HPXI_TLS_CHAIN_MAX 16u /* wolfSSL takes ten */
+
+typedef struct hpxi_tls_noted {
+    uint8_t *der;
+    size_t der_bytes;
+} hpxi_tls_noted;
+
+/* The certificates that a peer showed, copied; for a probe only. All zero: none yet. */
+typedef struct hpxi_tls_chain {
+    uint32_t count;
+    hpxi_tls_noted certs[HPXI_TLS_CHAIN_MAX];
+} hpxi_tls_chain;
+
+/* Notes those that are not noted yet, as far as there is memory. */
+void hpxi_tls_chain_note(hpxi_tls_chain *chain, const WOLFSSL_BUFFER_INFO *certs, int count);
+void hpxi_tls_chain_fini(hpxi_tls_chain *chain);
+hpx_status
+hpxi_tls_chain_describe(const hpxi_tls_chain *chain, uint32_t index, hpx_tls_certificate *out);
+/* The names that the certificate is for, ", " between, as far as they fit. */
+void hpxi_tls_chain_names(char *to, size_t to_bytes, const DecodedCert *cert);
+/* Unix time of a certificate's date; 0, which is long ago, when it cannot be read. */
+int64_t hpxi_tls_chain_time(const byte *date, int date_bytes);
+/* The clock by which wolfSSL judges dates; Unix time. */
+int64_t hpxi_tls_wall_clock_s(void);
 /* The SubjectPublicKeyInfo of a parsed certificate, within its source. False: cannot be found. */
 bool hpxi_tls_chain_spki(const DecodedCert *cert, hpx_span *out);
 /* Is one of the context's pins the key of the accepted leaf, or of a certificate that the peer sent
@@ -113,11 +139,15 @@ hpx_status hpxi_tls_error_set(
     __attribute__((format(printf, 5, 6)));
 /* wolfSSL's phrase for one of its codes; static. */
 const char *hpxi_tls_reason(int wolf_error);
+/* Copies the peer's text with everything unprintable replaced: it ends in logs and terminals. */
+void hpxi_tls_copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes);
 
 /* memory.c */
 
 /* Between on and off, wolfSSL works on a session of this thread. */
 void hpxi_tls_memory_drive(bool on);
+/* What this block of wolfSSL's really takes. */
+size_t hpxi_tls_memory_usable_bytes(void *block);
 void *hpxi_tls_alloc_zero(size_t size);
 void hpxi_tls_dealloc(void *block);
 

@@ -50,7 +50,7 @@ static _Atomic uint64_t memory_allocations;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
 static hpx_status memory_init_status = HPX_E_INTERNAL;
 
-static size_t memory_usable_bytes(void *block)
+size_t hpxi_tls_memory_usable_bytes(void *block)
 {
 #if HPX_HAVE_MIMALLOC
     return mi_usable_size(block);
@@ -124,7 +124,7 @@ static void memory_free(void *block)
     if (block == NULL) {
         return;
     }
-    const size_t usable = memory_usable_bytes(block);
+    const size_t usable = hpxi_tls_memory_usable_bytes(block);
     if (usable >= MEMORY_RECORD_BYTES && usable < 2 * MEMORY_RECORD_BYTES && memory_keep(block)) {
         return;
     }
@@ -137,7 +137,7 @@ static void *memory_realloc(void *block, size_t size)
 {
     void *other = memory_malloc(size);
     if (other != NULL && block != NULL) {
-        const size_t before = memory_usable_bytes(block);
+        const size_t before = hpxi_tls_memory_usable_bytes(block);
         memcpy(other, block, before < size ? before : size);
         memory_free(block);
     }

@@ -7,8 +7,6 @@
  * sessions of its key, and so does one that ends unfinished after a session was offered: perhaps
  * that session is why.
  */
-#include <time.h>
-
 #include "tls/session.h"
 
 /* A server that sends more than this many tickets on one connection is not listened to. */
@@ -133,7 +131,7 @@ static uint64_t resume_lifetime_ns(const hpxi_tls *tls, const WOLFSSL_SESSION *s
 {
     int64_t lifetime_s = wolfSSL_SESSION_get_timeout(session);
     if (tls->verifier.proof != NULL) {
-        const int64_t left_s = tls->verifier.proof->not_after_s - (int64_t)time(NULL);
+        const int64_t left_s = tls->verifier.proof->not_after_s - hpxi_tls_wall_clock_s();
         lifetime_s = left_s < lifetime_s ? left_s : lifetime_s;
     }
     const int64_t most_s = (int64_t)(HPXI_TLS_SESSION_NS_MAX / HPX_NS_PER_S);
@@ -234,8 +232,7 @@ hpx_status hpxi_tls_resume_offer(hpxi_tls *tls, const hpxi_tls_session_config *c
     }
     HPX_ASSERT(config->insecure_no_verify == (found.proof == NULL));
     tls->offered_proof = found.proof;
-    /* wolfSSL refuses one that its own clock finds too old, after it took it over half: then this
-     * connection fails, and as that evicts, the next one does not. */
+    /* wolfSSL refuses one that its own clock finds too old: the handshake will be a full one. */
     tls->is_offered = wolfSSL_set_session(tls->wolf, found.session) == WOLFSSL_SUCCESS;
     wolfSSL_SESSION_free(found.session);
     return HPX_OK;

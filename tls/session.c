@@ -61,6 +61,7 @@ static int session_on_receive(WOLFSSL *wolf, char *to, int size, void *user)
     memcpy(to, tls->input, bytes);
     tls->input += bytes;
     tls->input_bytes -= bytes;
+    tls->copied_in += bytes;
     return (int)bytes;
 }
 
@@ -74,6 +75,7 @@ static int session_on_send(WOLFSSL *wolf, char *from, int size, void *user)
         tls->out_of_memory = true;
         return WOLFSSL_CBIO_ERR_GENERAL;
     }
+    tls->copied_out += (uint64_t)size;
     return size;
 }
 
@@ -417,8 +419,11 @@ void hpxi_tls_get_info(const hpxi_tls *tls, hpxi_tls_info *out)
     if (tls->state == HPXI_TLS_HANDSHAKE) {
         return;
     }
-    const char *version = wolfSSL_get_version(tls->wolf);
     const int suite = wolfSSL_get_current_cipher_suite(tls->wolf);
+    if (suite == 0) {
+        return; /* it failed before the peer had chosen anything */
+    }
+    const char *version = wolfSSL_get_version(tls->wolf);
     const char *cipher =
         wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8), (uint8_t)suite);
     if (version != NULL) {

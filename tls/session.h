@@ -29,6 +29,10 @@ struct hpxi_tls {
     uint32_t record_left;  /* bytes of the current record still to come */
     uint32_t idle_records; /* begun since the last one that brought data, or since the handshake */
 
+    /* Bytes that the callbacks copied, for tests: each byte of cipher text once, either way. */
+    uint64_t copied_in;
+    uint64_t copied_out;
+
     /* Borrowed during a call, NULL and 0 between calls. */
     const uint8_t *input;
     size_t input_bytes;

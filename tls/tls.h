@@ -6,8 +6,9 @@
  *           buffer; it knows no socket and no clock. Both roles. Verification (chain, dates, name)
  *           is on unless `insecure` is asked for in the session's config.
  * Threads   A context (hpx/tls.h) is immutable and shared; a session belongs to one thread.
- * Memory    wolfSSL's record buffers live inside the session (LARGE_STATIC_BUFFERS): no allocation
- *           per record after the handshake. `pending` input is borrowed only during a call.
+ * Memory    Buffers for records up to 4 KiB live inside wolfSSL's session; longer ones borrow a
+ *           block of the thread (memory.c). No allocation per record after the handshake. Input is
+ *           borrowed only during a call.
  * Copies    Receive: slot -> wolfSSL's record buffer (decrypted in place) -> `plain`. Send: plain
  *           -> wolfSSL's record buffer -> `out`.
  */

@@ -58,41 +58,26 @@ __attribute__((format(printf, 5, 6))) static int verify_refuse(
     return 0;
 }
 
-/* Copies the peer's text with everything unprintable replaced: it ends in logs and terminals. */
-static void verify_copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes)
-{
-    HPX_ASSERT(to_bytes > 4);
-    const bool cut = from_bytes >= to_bytes;
-    const size_t size = cut ? to_bytes - 4 : from_bytes;
-    for (size_t i = 0; i < size; i++) {
-        to[i] = from[i] >= 0x20 && from[i] < 0x7F ? from[i] : '?';
-    }
-    memcpy(to + size, "...", 4);
-    if (!cut) {
-        to[size] = '\0';
-    }
-}
-
 /* What a person would call the certificate: its first name, else its common name. */
 static void verify_subject(char to[VERIFY_TEXT_BYTES], const DecodedCert *cert)
 {
     for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
         if (entry->type == ASN_DNS_TYPE && entry->len > 0) {
-            verify_copy_text(to, VERIFY_TEXT_BYTES, entry->name, (size_t)entry->len);
+            hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, entry->name, (size_t)entry->len);
             return;
         }
     }
     if (cert->subjectCN != NULL && cert->subjectCNLen > 0) {
-        verify_copy_text(to, VERIFY_TEXT_BYTES, cert->subjectCN, (size_t)cert->subjectCNLen);
+        hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, cert->subjectCN, (size_t)cert->subjectCNLen);
     } else {
-        verify_copy_text(to, VERIFY_TEXT_BYTES, "(no name)", strlen("(no name)"));
+        hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, "(no name)", strlen("(no name)"));
     }
 }
 
 static void verify_issuer(char to[VERIFY_TEXT_BYTES], const DecodedCert *cert)
 {
     const size_t size = strnlen(cert->issuer, sizeof(cert->issuer));
-    verify_copy_text(to, VERIFY_TEXT_BYTES, cert->issuer, size);
+    hpxi_tls_copy_text(to, VERIFY_TEXT_BYTES, cert->issuer, size);
 }
 
 static void verify_date(char to[VERIFY_DATE_BYTES], const byte *date, int date_bytes)
@@ -223,35 +208,6 @@ static bool verify_entry_matches(const hpxi_tls_name *name, const DNS_entry *ent
     }
 }
 
-/* Appends the names that the certificate is for, as far as they fit. */
-static void verify_list_names(char *to, size_t to_bytes, const DecodedCert *cert)
-{
-    HPX_ASSERT(to_bytes > VERIFY_TEXT_BYTES);
-    size_t used = 0;
-    to[0] = '\0';
-    for (const DNS_entry *entry = cert->altNames; entry != NULL; entry = entry->next) {
-        char text[VERIFY_TEXT_BYTES];
-        const bool is_address = entry->type == ASN_IP_TYPE && entry->ipString != NULL;
-        if (entry->len <= 0 || (entry->type != ASN_DNS_TYPE && !is_address)) {
-            continue;
-        }
-        if (is_address) {
-            verify_copy_text(text, sizeof(text), entry->ipString, strlen(entry->ipString));
-        } else {
-            verify_copy_text(text, sizeof(text), entry->name, (size_t)entry->len);
-        }
-        const size_t need = strlen(text) + 2 + strlen(", ...");
-        if (used + need >= to_bytes) {
-            (void)snprintf(to + used, to_bytes - used, "%s...", used == 0 ? "" : ", ");
-            return;
-        }
-        used += (size_t)snprintf(to + used, to_bytes - used, "%s%s", used == 0 ? "" : ", ", text);
-    }
-    if (used == 0) {
-        (void)snprintf(to, to_bytes, "no name (no subjectAltName of use)");
-    }
-}
-
 static int
 verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedCert *cert)
 {
@@ -263,8 +219,8 @@ verify_name(hpxi_tls_verdict *verdict, const hpxi_tls_name *name, const DecodedC
     HPX_ASSERT(name->host_bytes != 0);
     char names[HPX_ERROR_DETAIL_BYTES - 80];
     char wanted[VERIFY_TEXT_BYTES - 16];
-    verify_list_names(names, sizeof(names), cert);
-    verify_copy_text(wanted, sizeof(wanted), name->host, name->host_bytes);
+    hpxi_tls_chain_names(names, sizeof(names), cert);
+    hpxi_tls_copy_text(wanted, sizeof(wanted), name->host, name->host_bytes);
     return verify_refuse(
         verdict, HPX_E_TLS_NAME, 0, 0, "certificate is for %s; wanted %s", names, wanted);
 }
@@ -295,20 +251,6 @@ verify_issuer_is_here(const DecodedCert *cert, const WOLFSSL_X509_STORE_CTX *sto
     return found;
 }
 
-/* Unix time of a certificate's date; 0, which is long ago, when it cannot be read. */
-static int64_t verify_unix_time(const byte *date, int date_bytes)
-{
-    const byte *text = NULL;
-    byte format = 0;
-    int text_bytes = 0;
-    struct tm when = {0};
-    if (date == NULL || wc_GetDateInfo(date, date_bytes, &text, &format, &text_bytes) != 0 ||
-        wc_GetDateAsCalendarTime(text, text_bytes, format, &when) != 0) {
-        return 0;
-    }
-    return (int64_t)timegm(&when);
-}
-
 static int verify_pins(
     hpxi_tls_verifier *verifier, const WOLFSSL_X509_STORE_CTX *store, const DecodedCert *leaf)
 {
@@ -327,9 +269,8 @@ static int verify_pins(
         pinned == MEMORY_E ? HPX_E_NO_MEMORY : HPX_E_TLS_PIN,
         pinned,
         0,
-        "certificate of %s and its issuers have none of the %u pinned keys",
-        subject,
-        context->pin_count);
+        "certificate of %s and its issuers have none of the pinned keys",
+        subject);
 }
 
 /* The leaf has passed wolfSSL and the policy: its name and pins. */
@@ -374,7 +315,7 @@ static int verify_judge(
         return verify_refuse(
             verdict, HPX_E_TLS_CERTIFICATE, 0, depth, "certificate of %s %s", subject, objection);
     }
-    const int64_t not_after_s = verify_unix_time(cert->afterDate, cert->afterDateLen);
+    const int64_t not_after_s = hpxi_tls_chain_time(cert->afterDate, cert->afterDateLen);
     if (verifier->not_after_s == 0 || not_after_s < verifier->not_after_s) {
         verifier->not_after_s = not_after_s;
     }
@@ -397,7 +338,7 @@ void hpxi_tls_verify_proof(hpxi_tls_verifier *verifier, const hpxi_tls_proof *pr
             0,
             "the certificate of the session resumed cannot be read: %s",
             hpxi_tls_reason(parsed));
-    } else if ((int64_t)time(NULL) > proof->not_after_s) {
+    } else if (hpxi_tls_wall_clock_s() > proof->not_after_s) {
         char subject[VERIFY_TEXT_BYTES];
         verify_subject(subject, &cert);
         (void)verify_refuse(
@@ -422,6 +363,9 @@ static int verify_on_certificate(int preverified, WOLFSSL_X509_STORE_CTX *store)
         return 1;
     }
     hpxi_tls_verdict *verdict = &verifier->verdict;
+    if (verifier->chain != NULL) {
+        hpxi_tls_chain_note(verifier->chain, store->certs, store->totalCerts);
+    }
     if (verdict->status != HPX_OK || (verifier->name == NULL && !verifier->context->is_server)) {
         return 0;
     }

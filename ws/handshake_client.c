@@ -6,9 +6,9 @@
  *           the answer. Nothing is offered as an extension, so none is accepted.
  * Threads   One thread at a time. Memory: the request is appended to the caller's buffer.
  */
+#include "ring/quote.h"
 #include "ws/handshake_key.h"
 #include "ws/http_head.h"
-#include "ws/quote.h"
 
 #define CLIENT_QUOTE_BYTES 72u
 

@@ -8,8 +8,8 @@
  */
 #include <stdio.h>
 
+#include "ring/quote.h"
 #include "ws/http_head.h"
-#include "ws/quote.h"
 
 #define SERVER_QUOTE_BYTES 72u
 

@@ -13,7 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "ws/quote.h"
+#include "ring/quote.h"
 
 #define HEAD_METHOD_BYTES_MAX 24u
 #define HEAD_SAMPLE_BYTES     24u

@@ -37,6 +37,7 @@ struct peer {
 
 static char ca_dir[64];
 static char ca_path[96];
+static char key_path[96];
 static hpx_tls_context *server_context;
 static hpxi_counting_allocator memory;
 
@@ -83,7 +84,6 @@ static void make_certificates(void)
         fprintf(stderr, "the openssl command failed\n");
         exit(1);
     }
-    char key_path[96];
     (void)snprintf(ca_path, sizeof(ca_path), "%s/cert.pem", ca_dir);
     (void)snprintf(key_path, sizeof(key_path), "%s/key.pem", ca_dir);
     hpx_tls_config config = HPX_TLS_CONFIG_INIT;
@@ -102,6 +102,12 @@ const char *peer_ca_file(void)
         make_certificates();
     }
     return ca_path;
+}
+
+const char *peer_key_file(void)
+{
+    (void)peer_ca_file();
+    return key_path;
 }
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */

@@ -31,6 +31,8 @@ peer *peer_start(peer_kind kind, int cpu);
 uint16_t peer_port(const peer *p);
 /* PEM of the CA that signs the TLS peers' certificate; a path. */
 const char *peer_ca_file(void);
+/* And its key: they serve as a server's certificate, too. */
+const char *peer_key_file(void);
 void peer_stop(peer *p);
 
 void peer_pin_self(int cpu);

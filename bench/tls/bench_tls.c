@@ -4,8 +4,6 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
@@ -21,6 +19,10 @@
 struct bench_site {
     hpx_tls_context *server;
     hpx_tls_context *client;
+    hpxi_tls_cache *sessions; /* NULL: every handshake is a full one */
+    bool has_session;
+    char cert_pem[BENCH_PEM_MAX];
+    char key_pem[BENCH_PEM_MAX];
 };
 
 struct bench_pair {
@@ -104,16 +106,6 @@ uint64_t bench_allocations(void)
     return hpxi_tls_allocations();
 }
 
-/* The context's files are named, so give memory a name. */
-static int bench_file(char path[64], const char *text)
-{
-    const int fd = memfd_create("bench", MFD_CLOEXEC);
-    HPX_ASSERT(fd >= 0);
-    HPX_ASSERT(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    (void)snprintf(path, 64, "/proc/self/fd/%d", fd);
-    return fd;
-}
-
 static void bench_certificate(char *cert_pem, char *key_pem)
 {
     static const byte san[] = {0x30, 0x07, 0x82, 0x05, 'b', 'e', 'n', 'c', 'h'};
@@ -150,33 +142,53 @@ static void bench_certificate(char *cert_pem, char *key_pem)
     free(cert);
 }
 
+static void bench_make_server(bench_site *site, uint32_t ticket_count)
+{
+    hpx_tls_config config = HPX_TLS_CONFIG_INIT;
+    config.cert_pem = site->cert_pem;
+    config.cert_pem_bytes = strlen(site->cert_pem);
+    config.key_pem = site->key_pem;
+    config.key_pem_bytes = strlen(site->key_pem);
+    config.ticket_count = ticket_count;
+    HPX_ASSERT(hpx_tls_server_context_new(&site->server, &config, NULL) == HPX_OK);
+}
+
 bench_site *bench_site_new(void)
 {
-    char cert_pem[BENCH_PEM_MAX];
-    char key_pem[BENCH_PEM_MAX];
-    char cert_path[64];
-    char key_path[64];
     HPX_ASSERT(hpxi_tls_global_init() == HPX_OK);
-    bench_certificate(cert_pem, key_pem);
-    const int cert_fd = bench_file(cert_path, cert_pem);
-    const int key_fd = bench_file(key_path, key_pem);
     bench_site *site = calloc(1, sizeof(*site));
     HPX_ASSERT(site != NULL);
+    bench_certificate(site->cert_pem, site->key_pem);
+    bench_make_server(site, 0);
     hpx_tls_config config = HPX_TLS_CONFIG_INIT;
-    config.cert_file = cert_path;
-    config.key_file = key_path;
-    HPX_ASSERT(hpx_tls_server_context_new(&site->server, &config, NULL) == HPX_OK);
-    config = (hpx_tls_config)HPX_TLS_CONFIG_INIT;
-    config.ca_pem = cert_pem;
-    config.ca_pem_bytes = strlen(cert_pem);
+    config.ca_pem = site->cert_pem;
+    config.ca_pem_bytes = strlen(site->cert_pem);
     HPX_ASSERT(hpx_tls_client_context_new(&site->client, &config, NULL) == HPX_OK);
-    (void)close(cert_fd);
-    (void)close(key_fd);
     return site;
+}
+
+void bench_site_resume(bench_site *site)
+{
+    static const uint64_t now_ns = 1;
+    const hpxi_tls_cache_config config = {.hosts_max = 1, .now_ns = &now_ns};
+    HPX_ASSERT(hpxi_tls_cache_new(&site->sessions, &config, &bench_allocator) == HPX_OK);
+    hpx_tls_context_release(site->server);
+    bench_make_server(site, 1);
+}
+
+const char *bench_site_cert(const bench_site *site)
+{
+    return site->cert_pem;
+}
+
+const char *bench_site_key(const bench_site *site)
+{
+    return site->key_pem;
 }
 
 void bench_site_free(bench_site *site)
 {
+    hpxi_tls_cache_free(site->sessions);
     hpx_tls_context_release(site->server);
     hpx_tls_context_release(site->client);
     free(site);
@@ -191,13 +203,33 @@ static hpx_status bench_step(hpxi_tls *tls, hpxi_buf *in, hpxi_buf *out)
     return status;
 }
 
+/* Opens all that is there. Returns the plain bytes. */
+static size_t bench_read(hpxi_tls *tls, hpxi_buf *in, hpxi_buf *out)
+{
+    static uint8_t plain[BENCH_PLAIN_MAX];
+    uint8_t *data = in->data == NULL ? NULL : in->data + in->head;
+    size_t size = hpxi_buf_size(in);
+    size_t total = 0;
+    for (;;) {
+        const ptrdiff_t rc = hpxi_tls_read(tls, &data, &size, plain, sizeof(plain), out, NULL);
+        if (rc <= 0) {
+            HPX_ASSERT(rc == HPX_E_PARTIAL);
+            break;
+        }
+        total += (size_t)rc;
+    }
+    hpxi_buf_consume(in, hpxi_buf_size(in));
+    return total;
+}
+
 bench_pair *bench_pair_new(bench_site *site)
 {
     bench_pair *pair = calloc(1, sizeof(*pair));
     HPX_ASSERT(pair != NULL);
     hpxi_buf_init(&pair->to_server, &bench_allocator);
     hpxi_buf_init(&pair->to_client, &bench_allocator);
-    hpxi_tls_session_config config = {.context = site->client, .server_name = "bench"};
+    hpxi_tls_session_config config = {
+        .context = site->client, .server_name = "bench", .sessions = site->sessions};
     HPX_ASSERT(hpxi_tls_new(&pair->client, &config, &bench_allocator, NULL) == HPX_OK);
     config = (hpxi_tls_session_config){.context = site->server, .is_server = true};
     HPX_ASSERT(hpxi_tls_new(&pair->server, &config, &bench_allocator, NULL) == HPX_OK);
@@ -215,8 +247,16 @@ bench_pair *bench_pair_new(bench_site *site)
         bench_pair_free(pair);
         return NULL;
     }
+    if (site->sessions != NULL) { /* the tickets */
+        (void)bench_read(pair->client, &pair->to_client, &pair->to_server);
+    }
     hpxi_tls_info info;
     hpxi_tls_get_info(pair->client, &info);
+    if (info.resumed != site->has_session) {
+        bench_pair_free(pair);
+        return NULL;
+    }
+    site->has_session = site->sessions != NULL;
     (void)snprintf(pair->what, sizeof(pair->what), "%s %s", info.version, info.cipher);
     return pair;
 }
@@ -247,19 +287,5 @@ void bench_seal(bench_pair *pair, size_t bytes, bool keep)
 
 size_t bench_open(bench_pair *pair)
 {
-    static uint8_t plain[BENCH_PLAIN_MAX];
-    uint8_t *data = pair->to_server.data + pair->to_server.head;
-    size_t size = hpxi_buf_size(&pair->to_server);
-    size_t total = 0;
-    for (;;) {
-        const ptrdiff_t rc =
-            hpxi_tls_read(pair->server, &data, &size, plain, sizeof(plain), &pair->to_client, NULL);
-        if (rc <= 0) {
-            HPX_ASSERT(rc == HPX_E_PARTIAL);
-            break;
-        }
-        total += (size_t)rc;
-    }
-    hpxi_buf_consume(&pair->to_server, hpxi_buf_size(&pair->to_server));
-    return total;
+    return bench_read(pair->server, &pair->to_server, &pair->to_client);
 }

@@ -34,6 +34,9 @@
 #define HPX_NS_PER_MS UINT64_C(1000000)
 #define HPX_NS_PER_S  UINT64_C(1000000000)
 
+/** For a time that is never to come: turns a deadline, a heartbeat or a watchdog off. */
+#define HPX_NEVER UINT64_MAX
+
 HPX_EXTERN_C_BEGIN
 
 /**
@@ -122,6 +125,23 @@ enum {
     HPX_E_SERVER_RECONNECT = -5503,  /* the server asked for a new connection */
     HPX_E_DIALECT = -5504,           /* the dialect could not build or decode a message */
 
+    /* conn: HTTP/2 (RFC 9113); REFUSED and RESET end one stream, the others the connection */
+    HPX_E_H2_PROTOCOL = -5700, /* peer broke the framing rules */
+    HPX_E_H2_FLOOD = -5701,    /* peer sent more than a limit allows: closed, ENHANCE_YOUR_CALM */
+    HPX_E_H2_REFUSED = -5702,  /* the peer did not process the request (REFUSED_STREAM, GOAWAY) */
+    HPX_E_H2_RESET = -5703,    /* the peer ended the stream with RST_STREAM */
+    HPX_E_H2_GOAWAY = -5704,   /* the peer ended the connection with an error code */
+
+    /* conn: HTTP requests (RFC 9110) */
+    HPX_E_HTTP_TIMEOUT = -5601,      /* timeout_ns passed */
+    HPX_E_HTTP_FIRST_BYTE = -5602,   /* first_byte_timeout_ns passed */
+    HPX_E_HTTP_IDLE = -5603,         /* idle_timeout_ns passed */
+    HPX_E_HTTP_TRUNCATED = -5604,    /* the connection ended inside the response */
+    HPX_E_HTTP_BODY_TOO_BIG = -5605, /* above body, decoded or collect_bytes_max */
+    HPX_E_HTTP_ENCODING = -5606,     /* Content-Encoding: the body does not decode */
+    HPX_E_HTTP_VERSION = -5607,      /* the peer did not agree to the version that was asked for */
+    HPX_E_HTTP_REDIRECT = -5608,     /* Location missing, malformed, or too many of them */
+
     /* fatal */
     HPX_E_NO_MEMORY = -9000,
     HPX_E_URING_DISABLED = -9001,    /* sysctl kernel.io_uring_disabled */
@@ -138,7 +158,7 @@ HPX_API const char *hpx_status_name(hpx_status status);
 /** One English phrase for a status; static, never NULL. @thread any */
 HPX_API const char *hpx_status_text(hpx_status status);
 
-/** Where on its way a connection was. The stages are in the order in which they happen. */
+/** Where on its way a connection or request was. Each has its stages in this order. */
 typedef enum hpx_stage {
     HPX_STAGE_NONE = 0,
     HPX_STAGE_CONFIG,      /* arguments, configuration, engine start */
@@ -150,6 +170,11 @@ typedef enum hpx_stage {
     HPX_STAGE_RESUBSCRIBE, /* restoring the topics held */
     HPX_STAGE_READY,       /* messages flow */
     HPX_STAGE_CLOSE,       /* closing handshake */
+    /* of an HTTP request, CONFIG to TLS being shared */
+    HPX_STAGE_QUEUE,    /* waiting for a connection */
+    HPX_STAGE_REQUEST,  /* sending */
+    HPX_STAGE_RESPONSE, /* waiting for status and headers */
+    HPX_STAGE_BODY,     /* receiving the body */
 } hpx_stage;
 
 /** "resolve", "connect", ...; static, never NULL. @thread any */
@@ -169,6 +194,7 @@ typedef struct hpx_error {
     int32_t tls_alert;       /* AlertDescription of RFC 8446 section 6, when one was received */
     int32_t http_status;     /* of the answer to the upgrade */
     int32_t close_code;      /* WebSocket close code received, or sent by us (RFC 6455 7.4) */
+    uint32_t h2_error;       /* HTTP/2 error code (RFC 9113 7) of a RST_STREAM or GOAWAY */
     uint64_t retry_after_ns; /* Retry-After of a 429 or 503 */
     char detail[HPX_ERROR_DETAIL_BYTES]; /* one line, NUL-terminated: cause, names, numbers */
 } hpx_error;

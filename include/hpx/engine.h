@@ -191,7 +191,8 @@ typedef struct hpx_port_config {
  * streams) belongs to the same thread.
  *
  * @thread   any; the caller becomes the port's thread   @blocks never
- * @returns  HPX_OK, HPX_E_INVALID, HPX_E_STATE (engine not started), HPX_E_LIMIT (ports_max),
+ * @returns  HPX_OK, HPX_E_INVALID, HPX_E_STATE (engine not started), HPX_E_LIMIT (ports_max; a
+ *           closed port counts until every shard has let go of it, within a turn),
  *           HPX_E_NO_MEMORY
  */
 HPX_API HPX_NODISCARD hpx_status
@@ -211,7 +212,8 @@ HPX_API int hpx_port_fd(hpx_port *port);
  *  @thread port @returns 1, HPX_E_TIMEOUT */
 HPX_API HPX_NODISCARD int hpx_port_wait(hpx_port *port, uint64_t timeout_ns);
 
-/** Close the port; handles, streams and subscriptions still open on it are released. NULL is a no-op.
+/** Close the port; handles, streams and subscriptions still open on it are released. NULL is a
+ * no-op.
  *  @thread port @blocks never */
 HPX_API void hpx_port_close(hpx_port *port);
 

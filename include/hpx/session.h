@@ -28,7 +28,7 @@ typedef struct hpx_reply {
      *  HPX_E_TIMEOUT        no answer within its timeout; a later one is dropped and counted
      *  HPX_E_DISCONNECTED   the connection was lost: if `sent`, the server may have acted on it.
      *                       It is never sent again
-     *  HPX_E_CANCELLED      hpx_request_cancel(), or a stop
+     *  HPX_E_CANCELLED      hpx_request_cancel()
      *  HPX_E_DUPLICATE      request_raw: its id is in use
      *  HPX_E_AGAIN          the connection's send queue is full: it was not sent
      *  HPX_E_INVALID        the dialect found no place for an id in it
@@ -170,7 +170,7 @@ typedef struct hpx_update {
     uint32_t topic_index; /* MESSAGE, REFUSED: of the topics given when subscribing */
     uint64_t epoch;
     uint64_t time_ns; /* shard clock when the bytes were taken from the socket */
-    uint64_t missed;  /* messages not delivered just before this one, by the policy */
+    uint64_t missed;  /* any kind: messages not delivered just before, by the policy */
     hpx_span topic;
     hpx_span payload;       /* the whole message, after decode_binary() */
     const hpx_error *error; /* REFUSED, ENDED; never NULL there */
@@ -206,7 +206,7 @@ typedef struct hpx_subscribe_config {
  * first subscription wants it and unsubscribes when the last one goes. May be called in any state:
  * topics are subscribed once connected, and again after each reconnect.
  *
- * @param topics  1..65535 of 1..HPX_TOPIC_BYTES_MAX bytes each, no two the same; copied
+ * @param topics  1..65535 of 1..HPX_TOPIC_BYTES_MAX bytes of UTF-8 each, no two the same; copied
  * @param config  copied; NULL means defaults
  * @param out     set on success; given back with hpx_subscription_release()
  * @thread   port   @alloc yes   @blocks never
@@ -248,6 +248,12 @@ HPX_API HPX_NODISCARD int hpx_subscription_next(hpx_subscription *subscription, 
 /** As hpx_subscription_next(), but waits. @thread port @returns 1, HPX_E_TIMEOUT, HPX_E_CLOSED */
 HPX_API HPX_NODISCARD int
 hpx_subscription_wait(hpx_subscription *subscription, hpx_update *update, uint64_t timeout_ns);
+
+/** Wait until one of several subscriptions of one port has an update to take.
+ *  @param subscriptions  of the calling thread's port; one that told its end never has any
+ *  @thread port @alloc never @returns 1, HPX_E_TIMEOUT, HPX_E_CLOSED (count is 0) */
+HPX_API HPX_NODISCARD int hpx_subscription_wait_any(
+    hpx_subscription *const *subscriptions, uint32_t count, uint64_t timeout_ns);
 
 /** State as the shard last published it. @thread port */
 HPX_API hpx_subscription_state hpx_subscription_get_state(const hpx_subscription *subscription);

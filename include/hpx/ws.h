@@ -87,7 +87,8 @@ typedef struct hpx_event {
     uint64_t time_ns;                /* shard clock when the bytes were taken from the socket */
     hpx_span payload;                /* MESSAGE; may be empty, never merged with another; after
                                         the protocol's decode_binary() */
-    hpx_span raw;                    /* MESSAGE: as received; on a stream empty if it was decoded */
+    hpx_span raw;                    /* MESSAGE: as received; on a stream, and for what
+                                      came before CONNECTED, empty if it was decoded */
     hpx_message_class message_class; /* MESSAGE: what the protocol made of it */
     uint64_t missed;                 /* MESSAGE, DISCONNECTED on a stream: messages that were
                                         dropped just before, because its ring was full */
@@ -97,7 +98,8 @@ typedef struct hpx_event {
 
 /**
  * Inline event handler, on the shard's thread. Any hpx_conn_* function may be called from it.
- * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned.
+ * `conn` is valid until the handler of HPX_EVENT_CLOSED has returned. It is NULL in both events
+ * (DISCONNECTED, CLOSED) of a connection, made through a port, for which there was no memory.
  */
 typedef void (*hpx_event_fn)(hpx_conn *conn, const hpx_event *event, void *user);
 
@@ -114,9 +116,6 @@ typedef enum hpx_heartbeat {
 } hpx_heartbeat;
 
 #define HPX_SHARD_BY_HASH UINT32_MAX
-
-/** For a time that is never to come: turns a heartbeat or a watchdog off. */
-#define HPX_NEVER UINT64_MAX
 
 /** Start from HPX_WS_CONFIG_INIT. A zero member means its default. All strings and arrays are
  *  copied by the call that takes the config; the TLS context is reference counted. */

@@ -48,6 +48,7 @@ typedef struct venue {
     bool silent_pings;
     const char *refuse_topic; /* or NULL */
     bool greets;              /* "sys welcome" as soon as connected */
+    bool may_lack_memory;     /* what it cannot send is lost */
 
     /* What happened. */
     uint32_t connects; /* serial of the newest connection */
@@ -69,6 +70,7 @@ typedef struct session_bed {
     hpx_port *port;
     venue venue;
     char url[64];
+    hpx_error error;
 } session_bed;
 
 /* The dialect. `secret` NULL: no authentication. `acknowledges`: the venue answers batches. */
@@ -81,6 +83,12 @@ typedef struct toy_dialect {
 hpx_protocol toy_protocol(toy_dialect *dialect);
 
 void session_bed_open(session_bed *bed);
+
+/* ... with settings for the engine (its mode is set here); `config` is copied. */
+void session_bed_open_with(session_bed *bed, const hpx_engine_config *config);
+
+/* ... and false, with nothing left behind, if that fails (for want of memory, say): `error`. */
+bool session_bed_try_open(session_bed *bed, const hpx_engine_config *config);
 void session_bed_close(session_bed *bed);
 
 /* A config for the venue: reconnects, quick backoff without jitter. `protocol` is borrowed. */

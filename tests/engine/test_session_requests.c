@@ -20,18 +20,24 @@ typedef struct rig {
     hpx_stream *stream;
 } rig;
 
-static void rig_open(rig *r, uint32_t requests_max)
+static void rig_open_with(rig *r, uint32_t requests_max, uint64_t backoff_ns)
 {
     memset(r, 0, sizeof(*r));
     session_bed_open(&r->bed);
     r->protocol = toy_protocol(&r->dialect);
     hpx_ws_config config = session_bed_config(&r->bed, &r->protocol);
     config.requests_max = requests_max;
+    config.backoff_initial_ns = backoff_ns;
     hpx_error error;
     if (hpx_ws_connect(r->bed.port, &config, &r->handle, &r->stream, &error) != HPX_OK) {
         fail_msg("%s", error.detail);
     }
     session_bed_until_state(&r->bed, r->handle, HPX_CONN_READY);
+}
+
+static void rig_open(rig *r, uint32_t requests_max)
+{
+    rig_open_with(r, requests_max, MS);
 }
 
 static void rig_close(rig *r)
@@ -137,7 +143,12 @@ static void test_p3_request_when_answered_twice_or_by_foreign_id_then_once(void 
     assert_no_reply(&r, r.handle);
     assert_int_equal(rig_unsolicited(&r), 1);
     static const char *const foreign[] = {
-        "res 1 ok", "res 99999999 ok", "res abc ok", "res  ok", "res 18446744073709551615 ok"};
+        "res 0 ok",
+        "res 1 ok",
+        "res 99999999 ok",
+        "res abc ok",
+        "res  ok",
+        "res 18446744073709551615 ok"};
     for (size_t i = 0; i < COUNT_OF(foreign); i++) {
         venue_say(&r.bed.venue, "%s", foreign[i]);
     }
@@ -164,6 +175,33 @@ static void test_p3_request_when_cancelled_then_cancelled_once(void **state)
     assert_int_equal(hpx_request_cancel(r.handle, token), HPX_OK); /* over: nothing */
     assert_int_equal(hpx_request_cancel(r.handle, 12345), HPX_OK);
     assert_no_reply(&r, r.handle);
+    rig_close(&r);
+}
+
+/* The cancellation overtakes its request, which is then not sent at all. */
+static void test_p3_request_when_cancelled_while_queued_then_not_sent(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 }; /* more than the shard takes in one turn */
+    rig r;
+    rig_open(&r, 0);
+    uint64_t tokens[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_int_equal(
+            hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, &tokens[i]), HPX_OK);
+    }
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        assert_int_equal(hpx_request_cancel(r.handle, tokens[i]), HPX_OK);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        const hpx_reply reply = rig_reply(&r, r.handle);
+        const bool cancelled = (reply.token - tokens[0]) % 2 == 0;
+        assert_int_equal(reply.status, cancelled ? HPX_E_CANCELLED : HPX_OK);
+        assert_int_equal(reply.sent, !cancelled);
+    }
+    assert_no_reply(&r, r.handle);
+    assert_int_equal(r.bed.venue.requests, COUNT / 2);
+    assert_int_equal(hpx_handle_pending_count(r.handle), 0);
     rig_close(&r);
 }
 
@@ -218,6 +256,42 @@ static void test_p4_reply_when_of_earlier_epoch_then_completes_nothing(void **st
     rig_close(&r);
 }
 
+/* Ids that differ from the right one in one bit, and shapes of it that are other ids. */
+static void test_p4_reply_when_id_is_almost_right_then_completes_nothing(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, 0);
+    venue *v = &r.bed.venue;
+    v->keep_requests = true;
+    for (unsigned i = 0; i < 4; i++) { /* neighbours in the slab */
+        assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
+    }
+    session_bed_until(&r.bed, &v->kept_count, 4);
+    const uint64_t right = strtoull(v->kept[1].id, NULL, 10);
+    unsigned sent = 0;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        const uint64_t wrong = right ^ UINT64_C(1) << bit;
+        bool is_other = false;
+        for (unsigned i = 0; i < 4; i++) {
+            is_other |= strtoull(v->kept[i].id, NULL, 10) == wrong;
+        }
+        if (!is_other) {
+            venue_say(v, "res %llu ok wrong", (unsigned long long)wrong);
+            sent++;
+        }
+    }
+    venue_say(v, "res x%s ok wrong", v->kept[1].id);
+    venue_say(v, "res %s.0 ok wrong", v->kept[1].id);
+    assert_no_reply(&r, r.handle);
+    assert_int_equal(rig_unsolicited(&r), sent + 2);
+    assert_int_equal(hpx_handle_pending_count(r.handle), 4);
+    venue_answer(v, 1, "right");
+    const hpx_reply reply = rig_reply(&r, r.handle);
+    assert_payload(&reply, "ok right");
+    rig_close(&r);
+}
+
 static void test_p5_commands_when_issued_before_loss_then_not_sent_after_it(void **state)
 {
     (void)state;
@@ -240,6 +314,49 @@ static void test_p5_commands_when_issued_before_loss_then_not_sent_after_it(void
     hpx_session_stats stats;
     hpx_handle_get_stats(r.handle, &stats);
     assert_int_equal(stats.stale_drops, 2);
+    rig_close(&r);
+}
+
+/* So many that some still stand in the ring when the next epoch is Ready. */
+static void test_p5_commands_when_next_epoch_is_ready_then_still_not_sent(void **state)
+{
+    (void)state;
+    enum { COUNT = 120000 };
+    rig r;
+    rig_open_with(&r, 2 * COUNT / 100, 1);
+    venue *v = &r.bed.venue;
+    hpx_port_config large = HPX_PORT_CONFIG_INIT;
+    large.data_ring_bytes = 16u << 20;
+    hpx_port *port;
+    hpx_handle *second;
+    hpx_error error;
+    hpx_session_stats stats;
+    assert_int_equal(hpx_port_open(&port, r.bed.engine, &large, &error), HPX_OK);
+    assert_int_equal(hpx_handle_clone(r.handle, port, &second), HPX_OK);
+    for (unsigned i = 0; i < COUNT; i++) {
+        const hpx_status status =
+            i % 100 == 99 ? hpx_handle_request(second, hpx_span_of("req stale"), 0, NULL, NULL)
+                          : hpx_handle_send(second, HPX_MESSAGE_TEXT, hpx_span_of("stale"));
+        assert_int_equal(status, HPX_OK);
+    }
+    assert_int_equal(hpx_handle_reconnect(r.handle, (hpx_span){0}), HPX_OK);
+    session_bed_until(&r.bed, &v->connects, 2);
+    session_bed_until_state(&r.bed, r.handle, HPX_CONN_READY);
+    hpx_handle_get_stats(r.handle, &stats);
+    assert_true(stats.stale_drops < COUNT); /* or this test says nothing */
+    for (unsigned i = 0; i < COUNT / 100; i++) {
+        const hpx_reply reply = rig_reply(&r, second);
+        assert_int_equal(reply.status, HPX_E_DISCONNECTED);
+        assert_false(reply.sent);
+        assert_int_equal(reply.epoch, 1);
+    }
+    session_bed_run(&r.bed, 10 * MS);
+    hpx_handle_get_stats(r.handle, &stats);
+    assert_int_equal(stats.stale_drops, COUNT);
+    assert_int_equal(v->sends, 0);
+    assert_int_equal(v->requests, 0);
+    hpx_handle_release(second);
+    hpx_port_close(port);
     rig_close(&r);
 }
 
@@ -281,6 +398,40 @@ static void test_capacity_when_met_then_limit_at_once_and_exact(void **state)
     assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_OK);
     assert_int_equal(
         hpx_handle_request(r.handle, hpx_span_of("req x"), 0, NULL, NULL), HPX_E_LIMIT);
+    rig_close(&r);
+}
+
+/* The send queue is full: refused at once, told when there is room, and what was taken is sent. */
+static void test_request_when_send_queue_is_full_then_again_and_writable(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, 2000);
+    char text[1000];
+    memset(text, 'x', sizeof(text));
+    memcpy(text, "req ", 4);
+    const hpx_span payload = {.data = (const uint8_t *)text, .size = sizeof(text)};
+    hpx_event event;
+    assert_int_equal(hpx_stream_next(r.stream, &event), 1); /* CONNECTED */
+    uint32_t accepted = 0;
+    hpx_status status;
+    while ((status = hpx_handle_request(r.handle, payload, 0, NULL, NULL)) == HPX_OK) {
+        accepted++; /* the shard does not turn: the data ring fills */
+    }
+    assert_int_equal(status, HPX_E_AGAIN);
+    assert_true(accepted > 100);
+    const uint64_t until = hpx_clock_now_ns() + 30 * HPX_NS_PER_S;
+    while (hpx_stream_next(r.stream, &event) == 0) {
+        (void)hpx_shard_poll(r.bed.shard);
+        assert_true(hpx_clock_now_ns() < until);
+    }
+    assert_int_equal(event.kind, HPX_EVENT_WRITABLE);
+    assert_int_equal(hpx_handle_request(r.handle, payload, 0, NULL, NULL), HPX_OK);
+    for (uint32_t i = 0; i <= accepted; i++) {
+        assert_int_equal(rig_reply(&r, r.handle).status, HPX_OK);
+    }
+    assert_no_reply(&r, r.handle);
+    assert_int_equal(r.bed.venue.requests, accepted + 1);
     rig_close(&r);
 }
 
@@ -415,6 +566,40 @@ static void test_release_when_requests_are_under_way_then_forgotten(void **state
     rig_close(&r);
 }
 
+/* Requests that the full data ring refused were never opened: nothing of them is given back. */
+static void test_release_when_the_data_ring_was_full_then_pending_is_exact(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, 4096);
+    hpx_port_config small = HPX_PORT_CONFIG_INIT;
+    small.data_ring_bytes = 64u << 10;
+    hpx_port *port;
+    hpx_handle *second;
+    hpx_error error;
+    assert_int_equal(hpx_port_open(&port, r.bed.engine, &small, &error), HPX_OK);
+    assert_int_equal(hpx_handle_clone(r.handle, port, &second), HPX_OK);
+    hpx_status status;
+    uint32_t accepted = 0;
+    while ((status = hpx_handle_request(second, hpx_span_of("req x"), 0, NULL, NULL)) == HPX_OK) {
+        accepted++;
+    }
+    assert_int_equal(status, HPX_E_AGAIN);
+    assert_int_equal(hpx_handle_pending_count(r.handle), accepted);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(
+            hpx_handle_request(second, hpx_span_of("req x"), 0, NULL, NULL), HPX_E_AGAIN);
+    }
+    assert_int_equal(hpx_handle_request(r.handle, hpx_span_of("req y"), 0, NULL, NULL), HPX_OK);
+    assert_int_equal(hpx_handle_pending_count(r.handle), accepted + 1);
+    hpx_handle_release(second);
+    assert_int_equal(rig_reply(&r, r.handle).status, HPX_OK);
+    session_bed_run(&r.bed, 5 * MS);
+    assert_int_equal(hpx_handle_pending_count(r.handle), 0);
+    hpx_port_close(port);
+    rig_close(&r);
+}
+
 static void test_reply_when_two_handles_then_each_gets_its_own(void **state)
 {
     (void)state;
@@ -446,17 +631,22 @@ int main(void)
             test_p3_request_when_not_answered_then_timeout_and_late_answer_unsolicited),
         cmocka_unit_test(test_p3_request_when_answered_twice_or_by_foreign_id_then_once),
         cmocka_unit_test(test_p3_request_when_cancelled_then_cancelled_once),
+        cmocka_unit_test(test_p3_request_when_cancelled_while_queued_then_not_sent),
         cmocka_unit_test(
             test_p3_request_when_connection_lost_then_disconnected_and_never_sent_again),
         cmocka_unit_test(test_p4_reply_when_of_earlier_epoch_then_completes_nothing),
+        cmocka_unit_test(test_p4_reply_when_id_is_almost_right_then_completes_nothing),
         cmocka_unit_test(test_p5_commands_when_issued_before_loss_then_not_sent_after_it),
+        cmocka_unit_test(test_p5_commands_when_next_epoch_is_ready_then_still_not_sent),
         cmocka_unit_test(test_request_when_not_ready_then_refused_at_once),
         cmocka_unit_test(test_capacity_when_met_then_limit_at_once_and_exact),
+        cmocka_unit_test(test_request_when_send_queue_is_full_then_again_and_writable),
         cmocka_unit_test(test_replies_when_not_taken_then_again_and_none_lost),
         cmocka_unit_test(test_raw_request_when_id_is_pending_then_duplicate),
         cmocka_unit_test(test_request_when_dialect_finds_no_place_then_invalid),
         cmocka_unit_test(test_request_when_large_then_whole_both_ways),
         cmocka_unit_test(test_release_when_requests_are_under_way_then_forgotten),
+        cmocka_unit_test(test_release_when_the_data_ring_was_full_then_pending_is_exact),
         cmocka_unit_test(test_reply_when_two_handles_then_each_gets_its_own),
     };
     return cmocka_run_group_tests_name("engine/session_requests", tests, NULL, NULL);

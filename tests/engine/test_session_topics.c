@@ -267,6 +267,9 @@ static void test_batches_when_many_topics_then_as_large_as_allowed(void **state)
     assert_int_equal(
         hpx_handle_subscribe_many(r.handle, topics, COUNT, NULL, &twice, &error), HPX_E_INVALID);
     assert_non_null(strstr(error.detail, "t.9"));
+    assert_int_equal(
+        hpx_handle_subscribe(r.handle, "t.\xFF", NULL, &twice, &error), HPX_E_INVALID);
+    assert_non_null(strstr(error.detail, "UTF-8"));
     hpx_subscription_release(sub);
     session_bed_until(&r.bed, &r.bed.venue.unsubscribe_topics, COUNT);
     session_bed_run(&r.bed, 5 * MS);

@@ -146,6 +146,10 @@ static void test_stage_and_state_names_when_any_value_then_distinct(void **state
         "resubscribe",
         "ready",
         "close",
+        "queue",
+        "request",
+        "response",
+        "body",
         "unknown"};
     static const char *const states[] = {
         "idle",
@@ -160,7 +164,7 @@ static void test_stage_and_state_names_when_any_value_then_distinct(void **state
         "closing",
         "closed",
         "unknown"};
-    assert_int_equal(COUNT_OF(stages), HPX_STAGE_CLOSE + 2);
+    assert_int_equal(COUNT_OF(stages), HPX_STAGE_BODY + 2);
     assert_int_equal(COUNT_OF(states), HPX_CONN_CLOSED + 2);
     for (size_t i = 0; i < COUNT_OF(stages); i++) {
         assert_string_equal(hpx_stage_name((hpx_stage)i), stages[i]);

@@ -6,6 +6,7 @@ The files are small, their names say what they hold, and the same call gives the
 that a fuzzer found (regressions) are kept beside them under other names and are not touched.
 """
 import pathlib
+import zlib
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 KEY = b"\x37\xfa\x21\x3d"
@@ -119,7 +120,90 @@ def mask():
     return seeds
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def h1_response():
+    def seed(data, exchange=0, tight=0, close=0):
+        return bytes([exchange | tight << 2 | close << 3, 6, 11]) + data
+
+    bodies = {
+        "length": OK + b"Content-Length: 5\r\nA: b\r\n\r\nhello",
+        "length_poisoned": OK + b"Content-Length: 0\r\n\r\n" + OK,
+        "chunked": CHUNKED + b"5\r\nhello\r\na\r\n0123456789\r\n0\r\n\r\n",
+        "extensions": CHUNKED + b'1;a;b=c;d="e\\"f"\r\nx\r\n0;z\r\n\r\n',
+        "trailers": CHUNKED + b"1\r\nx\r\n0\r\nT: u\r\nV:\r\n\r\n",
+        "interim": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nL: m\r\n\r\n" + OK
+        + b"Content-Length: 0\r\n\r\n",
+        "no_content": b"HTTP/1.1 204 x\r\nContent-Length: 1\r\n\r\nx",
+        "not_modified": b"HTTP/1.1 304 x\r\nConnection: close, x\r\n\r\n",
+        "old": b"HTTP/1.0 200\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
+        "both": OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        "folded": OK + b"A: b\r\n c\r\n\r\n",
+        "bare_lf": OK + b"A: b\n\r\n",
+        "huge_length": OK + b"Content-Length: 9223372036854775808\r\n\r\n",
+        "huge_chunk": CHUNKED + b"8000000000000000\r\n",
+    }
+    seeds = {name: seed(data) for name, data in bodies.items()}
+    seeds.update({name + "_tight": seed(data, tight=1) for name, data in bodies.items()})
+    seeds["to_head"] = seed(OK + b"Content-Length: 5\r\n\r\n", exchange=1)
+    seeds["to_connect"] = seed(OK + b"\r\nbytes", exchange=2)
+    seeds["to_upgrade"] = seed(b"HTTP/1.1 101 x\r\nUpgrade: y\r\n\r\nbytes", exchange=3)
+    seeds["until_close"] = seed(OK + b"\r\nbody", close=1)
+    seeds["until_cut"] = seed(OK + b"\r\nbody", close=2)
+    seeds["cut"] = seed(OK + b"Content-Length: 5\r\n\r\nhel", close=1)
+    return seeds
+
+
+def h1_request():
+    get = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    streams = {
+        "get": get + b"\r\n",
+        "pipeline": b"POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        b"PUT /2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\nx\r\n0\r\n\r\n"
+        b"\r\n" + get + b"Connection: close\r\n\r\n",
+        "forms": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\nGET http://[::1]:80/?a HTTP/1.1\r\nHost: x"
+        b"\r\n\r\nCONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "old": b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        "expect": get + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+        "both": get + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "http_2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "upgrade": get + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "raw": b"/abcdefgName....value...x:1.....",
+    }
+    return {name + suffix: bytes([flags, 4, 9]) + data for name, data in streams.items()
+            for suffix, flags in (("", 0), ("_tight", 1), ("_closed", 2))}
+
+
+def h1_content():
+    def coded(window, data):
+        c = zlib.compressobj(9, zlib.DEFLATED, window)
+        return c.compress(data) + c.flush()
+
+    text = b'{"price":"100.25","size":"3"},' * 20
+    bodies = {
+        "text": coded(15, text), "raw": coded(-15, text), "empty": coded(15, b""),
+        "stored": b"\x78\x01\x01\x05\x00\xfa\xffhello\x06\x2c\x02\x15",
+        "bomb": coded(15, bytes(100000)), "cut": coded(15, text)[:-3],
+        "trailing": coded(15, b"x") + b"y",
+        "dictionary": b"\x78\xbb\x00\x00\x00\x01",
+    }
+    members = {
+        "member": coded(31, text), "members": coded(31, b"a") + coded(31, b"") + coded(31, b"b"),
+        "bomb": coded(31, bytes(100000)), "bad_crc": coded(31, text)[:-8] + bytes(8),
+        "named": b"\x1f\x8b\x08\x08\x00\x00\x00\x00\x02\x03name\x00" + coded(31, b"x")[10:],
+    }
+    seeds = {"deflate_" + name: bytes([0, 4, 30]) + data for name, data in bodies.items()}
+    seeds.update({"gzip_" + name: bytes([1, 4, 30]) + data for name, data in members.items()})
+    seeds.update({"tight_" + name: bytes([3, 4, 30]) + data for name, data in members.items()})
+    return seeds
+
+
 if __name__ == "__main__":
     write("fuzz_ws_frame", ws_frame())
     write("fuzz_utf8", utf8())
     write("fuzz_mask", mask())
+    write("fuzz_h1_response", h1_response())
+    write("fuzz_h1_request", h1_request())
+    write("fuzz_h1_content", h1_content())

@@ -6,6 +6,7 @@
  * test and no failure. Jumps are made by moving the clock's anchor. Nothing here measures speed.
  */
 #include <pthread.h>
+#include <time.h>
 
 #include <hpx/base.h>
 
@@ -151,6 +152,14 @@ static void test_clock_init_when_threads_race_then_all_right(void **state)
     }
 }
 
+static void test_clock_utc_when_read_then_what_time_says(void **state)
+{
+    (void)state;
+    const int64_t before_s = time(NULL) - 1; /* the coarse clock is a tick behind */
+    const int64_t now_s = hpxi_clock_utc_s();
+    assert_in_range(now_s, before_s, time(NULL) + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_clock_when_tsc_jumps_then_right_and_ratio_kept),
         cmocka_unit_test(test_clock_when_new_anchor_is_behind_then_waits),
         cmocka_unit_test(test_clock_when_no_tsc_then_clock_monotonic),
+        cmocka_unit_test(test_clock_utc_when_read_then_what_time_says),
     };
     return cmocka_run_group_tests_name("ring/clock", tests, NULL, NULL);
 }

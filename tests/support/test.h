@@ -15,6 +15,18 @@
 /* Exit status by which ctest counts a test as skipped. */
 #define TEST_EXIT_SKIP 77
 
+/* The thread sanitizer makes everything ten times slower: tests of one thread do less under it. */
+#if defined(__SANITIZE_THREAD__)
+#define TEST_UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_UNDER_TSAN 1
+#endif
+#endif
+#ifndef TEST_UNDER_TSAN
+#define TEST_UNDER_TSAN 0
+#endif
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /*

@@ -1,6 +1,7 @@
 """Only ring/ touches the kernel: the object files of the other folders call no function for
-sockets, clocks, waiting, io_uring or random bytes. And the shared library exports what the public
-headers declare, all of it under hpx_, and nothing else.
+sockets, clocks, waiting, io_uring or random bytes. One file makes TLS contexts, one says how they
+verify, and one may turn that off for a connection that asked for it. And the shared library exports
+what the public headers declare, all of it under hpx_, and nothing else.
 
 usage: check_symbols.py <repository> <folder of the object files> <shared library>
        check_symbols.py --self-test
@@ -25,6 +26,14 @@ FREE_FOLDERS = {"ring"}
 EXCEPTIONS = {
     ("tls/keylog.c", "write"),  # one whole line per call to a file that others append to as well
 }
+# function -> the one file that may call it; none: nobody
+HOMES = {
+    "wolfSSL_CTX_new": "tls/context.c",
+    "wolfSSL_CTX_new_ex": None,
+    "wolfSSL_CTX_set_verify": "tls/verify.c",
+    "wolfSSL_CertManagerSetVerify": "tls/verify.c",
+    "wolfSSL_set_verify": "tls/setup.c",
+}
 
 
 def undefined_symbols(path):
@@ -43,11 +52,14 @@ def check_objects(objects):
             if not name.endswith(".o"):
                 continue
             count += 1
-            if folder in FREE_FOLDERS:
-                continue
             path = os.path.join(parent, name)
             source = os.path.relpath(path, objects).removesuffix(".o")
             for symbol in undefined_symbols(path):
+                if HOMES.get(symbol, source) != source:
+                    complaints.append("%s calls %s(): only %s may" % (
+                        source, symbol, HOMES[symbol] or "nobody"))
+                if folder in FREE_FOLDERS:
+                    continue
                 if FORBIDDEN.fullmatch(symbol) and (source, symbol) not in EXCEPTIONS:
                     complaints.append("%s calls %s(): only ring/ may" % (source, symbol))
     if count == 0:
@@ -95,6 +107,16 @@ def self_test():
             compile_c(root, calls % (symbol, symbol), "engine/deep/b.c.o", "-c", "-w",
                       "-fno-builtin")
             expect("engine calls " + symbol, check_objects(root), True)
+    with tempfile.TemporaryDirectory() as root:
+        compile_c(root, calls % (2 * ("wolfSSL_set_verify",)), "tls/setup.c.o", "-c", "-w")
+        compile_c(root, calls % (2 * ("wolfSSL_CTX_new",)), "tls/context.c.o", "-c", "-w")
+        expect("TLS contexts at home", check_objects(root), False)
+        for symbol, source in (("wolfSSL_CTX_new", "tls/session.c.o"),
+                               ("wolfSSL_CTX_new_ex", "tls/context.c.o"),
+                               ("wolfSSL_set_verify", "engine/conn.c.o")):
+            path = compile_c(root, calls % (symbol, symbol), source, "-c", "-w")
+            expect("%s in %s" % (symbol, source), check_objects(root), True)
+            os.remove(path)
     with tempfile.TemporaryDirectory() as root:
         header = "/** @thread any */\nHPX_API int hpx_a(void);\n"
         common.write_tree(root, {"include/hpx/a.h": header})

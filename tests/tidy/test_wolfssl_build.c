@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal    The wolfSSL that is linked keeps what the engine counts on: it verifies peers unless told
- *         not to, runs AES in hardware, and allocates nothing per record.
+ *         not to, runs AES in hardware, allocates nothing per record, and has the options that
+ *         tools/setup gives it.
  * Method  Two sessions in one thread, joined by byte queues; the certificate is made on the spot.
  *         Allocations are counted through wolfSSL's own hook.
  */
@@ -17,7 +18,7 @@
 
 #include "tests/support/test.h"
 
-#define RECORD_BYTES 16384
+#define RECORD_BYTES 4096 /* longer ones take memory, which tls/memory.c keeps ready */
 
 #if defined(OPENSSL_COMPATIBLE_DEFAULTS) || defined(OPENSSL_ALL) || defined(OPENSSL_EXTRA)
 #error "this wolfSSL has the OpenSSL layer, whose clients verify nothing by default"
@@ -297,6 +298,17 @@ static void test_records_when_connected_then_nothing_is_allocated(void **state)
         pair_new(id, wolfTLSv1_2_client_method(), wolfTLSv1_2_server_method()), id, "TLSv1.2");
 }
 
+static void test_options_when_they_are_not_tools_setups_then_told(void **state)
+{
+    (void)state;
+#if !defined(WOLFSSL_TICKET_NONCE_MALLOC)
+    fail_msg("a ticket with a nonce over 8 bytes (rustls) would end connections: run tools/setup");
+#endif
+#if !defined(RECORD_SIZE) || RECORD_SIZE > 4096
+    fail_msg("an idle connection would hold two buffers of 16 KiB: run tools/setup");
+#endif
+}
+
 static void test_aes_when_the_cpu_has_it_then_it_runs_in_hardware(void **state)
 {
     (void)state;
@@ -340,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_client_when_told_not_to_verify_then_an_untrusted_server_is_accepted),
         cmocka_unit_test(test_client_when_the_name_differs_then_the_server_is_refused),
         cmocka_unit_test(test_records_when_connected_then_nothing_is_allocated),
+        cmocka_unit_test(test_options_when_they_are_not_tools_setups_then_told),
         cmocka_unit_test(test_aes_when_the_cpu_has_it_then_it_runs_in_hardware),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

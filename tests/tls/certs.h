@@ -23,7 +23,7 @@
 
 /* One entry of a subjectAltName; `size` counts, so that NULs can be in it. */
 typedef struct certs_san {
-    uint8_t tag; /* 0x82 dNSName, 0x87 iPAddress, 0x81 rfc822Name */
+    uint8_t tag; /* 0x82 dNSName, 0x87 iPAddress, 0x81 rfc822Name, 0x86 URI */
     const char *bytes;
     size_t size;
 } certs_san;
@@ -39,6 +39,10 @@ typedef struct certs_san {
 #define SAN_MAIL(text)                                                                             \
     {                                                                                              \
         0x81, (text), sizeof(text) - 1                                                             \
+    }
+#define SAN_URI(text)                                                                              \
+    {                                                                                              \
+        0x86, (text), sizeof(text) - 1                                                             \
     }
 
 #define CERTS_SAN_MAX 4

@@ -12,17 +12,25 @@ static wolfSSL_Realloc_cb duo_realloc;
 static size_t duo_memory_count;
 static size_t duo_memory_fail_at;
 static ptrdiff_t duo_memory_live;
+static size_t duo_memory_bytes;
+
+static size_t duo_usable(void *block)
+{
+    return hpxi_tls_memory_usable_bytes(block);
+}
 
 static void *duo_failing_malloc(size_t size)
 {
     void *block = duo_memory_count++ == duo_memory_fail_at ? NULL : duo_malloc(size);
     duo_memory_live += block != NULL;
+    duo_memory_bytes += block == NULL ? 0 : duo_usable(block);
     return block;
 }
 
 static void duo_counting_free(void *block)
 {
     duo_memory_live -= block != NULL;
+    duo_memory_bytes -= block == NULL ? 0 : duo_usable(block);
     duo_free_block(block);
 }
 
@@ -32,7 +40,15 @@ static void *duo_failing_realloc(void *block, size_t size)
         return NULL;
     }
     duo_memory_live += block == NULL;
-    return duo_realloc(block, size);
+    duo_memory_bytes -= block == NULL ? 0 : duo_usable(block);
+    void *other = duo_realloc(block, size);
+    duo_memory_bytes += other == NULL ? 0 : duo_usable(other);
+    return other;
+}
+
+size_t duo_wolf_memory_bytes(void)
+{
+    return duo_memory_bytes;
 }
 
 void duo_wolf_memory_start(size_t fail_at)
@@ -41,6 +57,7 @@ void duo_wolf_memory_start(size_t fail_at)
     assert_int_equal(hpxi_tls_global_init(), HPX_OK);
     duo_memory_count = 0;
     duo_memory_live = 0;
+    duo_memory_bytes = 0;
     duo_memory_fail_at = fail_at;
     assert_int_equal(wolfSSL_GetAllocators(&duo_malloc, &duo_free_block, &duo_realloc), 0);
     assert_int_equal(

@@ -89,6 +89,8 @@ void duo_send(duo *d, bool from_client, const uint8_t *bytes, size_t size);
  * SIZE_MAX never).
  */
 void duo_wolf_memory_start(size_t fail_at);
+/* Bytes of the blocks that are live since the start. */
+size_t duo_wolf_memory_bytes(void);
 /* Ends that. Returns how many allocations were asked for; *live gets the blocks not yet freed. */
 size_t duo_wolf_memory_stop(ptrdiff_t *live);
 

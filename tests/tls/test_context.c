@@ -473,6 +473,10 @@ static void read_secret(const char *path, const char *label)
 static void test_session_leaves_no_secret_in_freed_memory(void **state)
 {
     (void)state;
+    static uint8_t long_canary[12000];
+    for (size_t at = 0; at + sizeof(canary) <= sizeof(long_canary); at += sizeof(canary)) {
+        memcpy(long_canary + at, canary, sizeof(canary));
+    }
     static const char *const labels[] = {"CLIENT_TRAFFIC_SECRET_0 ", "SERVER_TRAFFIC_SECRET_0 "};
     char path[2 * CERTS_PATH_MAX];
     assert_int_equal(wolfSSL_GetAllocators(&malloc_before, &free_before, &realloc_before), 0);
@@ -490,6 +494,7 @@ static void test_session_leaves_no_secret_in_freed_memory(void **state)
         assert_true(duo_handshake(&d));
         duo_send(&d, true, (const uint8_t *)canary, sizeof(canary));
         duo_send(&d, false, (const uint8_t *)canary, sizeof(canary));
+        duo_send(&d, true, long_canary, sizeof(long_canary)); /* a block of the thread's */
         hpxi_buf plain;
         hpxi_buf_init(&plain, &d.allocator);
         assert_int_equal(duo_receive(&d, true, &plain), HPX_E_PARTIAL);

@@ -471,11 +471,25 @@ static void test_client_recovers_when_a_restarted_server_knows_no_ticket(void **
     }
 }
 
+/* Reads until the session ends or brings data; what the peer should not be able to get. */
+static ptrdiff_t read_on(wire *w)
+{
+    static uint8_t plain[1 << 14];
+    ptrdiff_t rc = HPX_E_PARTIAL;
+    while (rc == HPX_E_PARTIAL) {
+        if (w->size == 0 && !wire_fill(w)) {
+            return HPX_E_EOF;
+        }
+        rc = hpxi_tls_read(w->tls, &w->data, &w->size, plain, sizeof(plain), &w->out, &w->error);
+        wire_flush(w);
+    }
+    return rc;
+}
+
 /* Renegotiation changes who one talks to in the middle (CVE-2009-3555): it never happens. */
-static void test_renegotiation_is_refused_in_both_roles(void **state)
+static void test_client_asked_to_renegotiate_then_it_does_not(void **state)
 {
     (void)state;
-    static uint8_t plain[1 << 14];
     process peer;
     wire w;
     char output[1024];
@@ -497,15 +511,49 @@ static void test_renegotiation_is_refused_in_both_roles(void **state)
     const hpxi_tls_session_config client = {.context = context, .server_name = "localhost"};
     wire_open(&w, peer_connect(port), &client);
     assert_int_equal(wire_handshake(&w), 1);
-    process_say(&peer, "r\n"); /* HelloRequest: answered with the warning no_renegotiation */
-    ptrdiff_t rc = HPX_E_PARTIAL;
-    while (rc == HPX_E_PARTIAL && wire_fill(&w)) {
-        rc = hpxi_tls_read(w.tls, &w.data, &w.size, plain, sizeof(plain), &w.out, &w.error);
-        wire_flush(&w);
-    }
-    assert_true(rc <= 0); /* OpenSSL gives up; no byte of data came of it */
+    process_say(&peer, "r\n");     /* HelloRequest: answered with the warning no_renegotiation */
+    assert_true(read_on(&w) <= 0); /* OpenSSL gives up; no byte of data came of it */
     wire_close(&w);
     process_end(&peer);
+    hpx_tls_context_release(context);
+}
+
+static void test_server_asked_to_renegotiate_then_the_session_ends(void **state)
+{
+    (void)state;
+    process peer;
+    wire w;
+    uint16_t port = 0;
+    char where[32];
+    hpx_tls_context *context = NULL;
+    hpx_tls_config config = HPX_TLS_CONFIG_INIT;
+    config.cert_file = peer_file("ecdsa.pem");
+    config.key_file = peer_file("ecdsa.key");
+    assert_int_equal(hpx_tls_server_context_new(&context, &config, NULL), HPX_OK);
+    const int listener = peer_listen(&port);
+    (void)snprintf(where, sizeof(where), "127.0.0.1:%u", port);
+    const char *const client[] = {
+        "openssl",
+        "s_client",
+        "-connect",
+        where,
+        "-tls1_2",
+        "-legacy_server_connect",
+        "-CAfile",
+        peer_file("root.pem"),
+        NULL};
+    process_start(&peer, client);
+    const hpxi_tls_session_config server = {.context = context, .is_server = true};
+    wire_open(&w, peer_accept(listener), &server);
+    assert_int_equal(wire_handshake(&w), 1);
+    process_say(&peer, "R\n"); /* a second ClientHello */
+    const ptrdiff_t rc = read_on(&w);
+    if (rc != HPX_E_TLS_PROTOCOL && rc != HPX_E_TLS_ALERT) {
+        fail_msg("%td '%s'", rc, w.error.detail);
+    }
+    wire_close(&w);
+    process_end(&peer);
+    (void)close(listener);
     hpx_tls_context_release(context);
 }
 
@@ -519,7 +567,8 @@ int main(void)
         cmocka_unit_test(test_client_resumes_at_every_server_as_far_as_that_allows),
         cmocka_unit_test(test_client_without_the_certificate_asked_for_is_refused),
         cmocka_unit_test(test_client_recovers_when_a_restarted_server_knows_no_ticket),
-        cmocka_unit_test(test_renegotiation_is_refused_in_both_roles),
+        cmocka_unit_test(test_client_asked_to_renegotiate_then_it_does_not),
+        cmocka_unit_test(test_server_asked_to_renegotiate_then_the_session_ends),
     };
     return cmocka_run_group_tests(tests, peer_setup, peer_teardown);
 }

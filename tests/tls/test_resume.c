@@ -15,7 +15,7 @@
 #include "tls/session.h"
 
 #define NAME    "host.example"
-#define OTHER   "other.example"
+#define OTHER   "peer.example" /* as long as NAME: only its letters tell them apart */
 #define MINUTE  ((uint64_t)60 * HPX_NS_PER_S)
 #define TICKETS 3
 
@@ -596,6 +596,36 @@ static void test_resume_when_the_nth_allocation_fails_then_nothing_leaks(void **
     }
 }
 
+/* Its clock goes on while the machine sleeps, the shard's does not. */
+static void test_resume_when_wolfssl_finds_the_session_too_old_then_a_full_handshake(void **state)
+{
+    (void)state;
+    for (size_t version = 0; version < COUNT_OF(sites); version++) {
+        bed b;
+        duo d;
+        bed_make(&b);
+        const hpxi_tls_session_config client = client_of(&sites[version], &b);
+        hpxi_tls_session_config other = client;
+        bed empty;
+        bed_make(&empty);
+        other.sessions = empty.cache;
+        make(&d, &sites[version], &other); /* for its key */
+        assert_false(connect_once(&sites[version], &client));
+        const hpxi_tls_found found = hpxi_tls_cache_take(b.cache, d.client->key);
+        assert_non_null(found.session);
+        hpxi_tls_cache_evict(b.cache, d.client->key);
+        assert_int_equal(wolfSSL_SSL_SESSION_set_timeout(found.session, 0), WOLFSSL_SUCCESS);
+        hpxi_tls_cache_put(
+            b.cache, d.client->key, found.session, found.proof, version == 0, MINUTE);
+        hpxi_tls_proof_release(found.proof);
+        duo_free(&d);
+        bed_free(&empty);
+        assert_false(connect_once(&sites[version], &client));
+        assert_true(connect_once(&sites[version], &client));
+        bed_free(&b);
+    }
+}
+
 /* ---- The server's side of it ----------------------------------------------------------------- */
 
 static void test_client_hello_offers_resumption_with_a_fresh_key_exchange_only(void **state)
@@ -615,6 +645,8 @@ static void test_client_hello_offers_resumption_with_a_fresh_key_exchange_only(v
         static const uint8_t only_dhe[] = {0, 45, 0, 2, 1, 1};
         const hpx_span hello = hpxi_buf_span(&d.to_server);
         assert_non_null(memmem(hello.data, hello.size, only_dhe, sizeof(only_dhe)));
+        static const uint8_t early_data[] = {0, 42, 0, 0}; /* never */
+        assert_null(memmem(hello.data, hello.size, early_data, sizeof(early_data)));
         duo_free(&d);
         (void)connect_once(&sites[0], &client);
     }
@@ -704,6 +736,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resume_when_the_server_forgot_then_a_full_handshake),
         cmocka_unit_test(test_resume_when_the_server_changed_its_version_then_it_recovers),
         cmocka_unit_test(test_resume_when_the_nth_allocation_fails_then_nothing_leaks),
+        cmocka_unit_test(test_resume_when_wolfssl_finds_the_session_too_old_then_a_full_handshake),
         cmocka_unit_test(test_client_hello_offers_resumption_with_a_fresh_key_exchange_only),
         cmocka_unit_test(test_flood_of_tickets_is_kept_within_bounds),
         cmocka_unit_test(test_64_threads_handshake_and_resume_at_once),

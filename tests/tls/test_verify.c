@@ -69,6 +69,82 @@ static const struct {
      HPX_E_TLS_NAME,
      NULL},
     {"IPv6 as dNSName", {.san = {SAN_DNS("::1")}}, "::1", HPX_E_TLS_NAME, NULL},
+    {"upper case in the certificate", {.san = {SAN_DNS("HOST.Example")}}, NULL, 1, NULL},
+    {"upper case wanted", {.san = {SAN_DNS(NAME)}}, "Host.EXAMPLE", 1, NULL},
+    {"A-label", {.san = {SAN_DNS("xn--bcher-kva.example")}}, "xn--bcher-kva.example", 1, NULL},
+    {"wildcard beside an A-label",
+     {.san = {SAN_DNS("*.example.org")}},
+     "xn--bcher-kva.example.org",
+     1,
+     NULL},
+    {"wildcard inside an A-label",
+     {.san = {SAN_DNS("xn--*.example.org")}},
+     "xn--bcher-kva.example.org",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"wildcard and the name below it",
+     {.san = {SAN_DNS("*.a.example")}},
+     "a.example",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"wildcard and two labels",
+     {.san = {SAN_DNS("*.a.example")}},
+     "c.b.a.example",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"wildcard of a top-level domain", {.san = {SAN_DNS("*.example")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"wildcard in the middle",
+     {.san = {SAN_DNS("a.*.example")}},
+     "a.b.example",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"two wildcards", {.san = {SAN_DNS("*.*.example")}}, "a.b.example", HPX_E_TLS_NAME, NULL},
+    {"wildcard at the end of a label",
+     {.san = {SAN_DNS("hos*.a.example")}},
+     "host.a.example",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"wildcard at its begin",
+     {.san = {SAN_DNS("*ost.a.example")}},
+     "host.a.example",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"trailing dot in the certificate", {.san = {SAN_DNS(NAME ".")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"leading dot in the certificate", {.san = {SAN_DNS("." NAME)}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"space in the name", {.san = {SAN_DNS(NAME " ")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"NUL before the name", {.san = {SAN_DNS("\0host.example")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"name of the parent", {.san = {SAN_DNS("example")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"name of a child", {.san = {SAN_DNS("a.host.example")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"suffix without a dot", {.san = {SAN_DNS("ghost.example")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"URI only", {.san = {SAN_URI("https://host.example")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"address for a name", {.san = {SAN_IP("\x7f\0\0\1")}}, NULL, HPX_E_TLS_NAME, NULL},
+    {"IPv4 in brackets of IPv6",
+     {.san = {SAN_IP("\x7f\0\0\1")}},
+     "::ffff:127.0.0.1",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"mapped IPv4",
+     {.san = {SAN_IP("\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1")}},
+     "127.0.0.1",
+     HPX_E_TLS_NAME,
+     NULL},
+    {"IPv6 wanted in brackets",
+     {.san = {SAN_IP("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1")}},
+     "[::1]",
+     1,
+     NULL},
+    {"IPv6 wanted in another form",
+     {.san = {SAN_IP("\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1")}},
+     "2001:DB8:0::0:1",
+     1,
+     NULL},
+    {"expires within the hour", {.san = {SAN_DNS(NAME)}, .not_after_s = 3000}, NULL, 1, NULL},
+    {"valid since a minute", {.san = {SAN_DNS(NAME)}, .not_before_s = -60}, NULL, 1, NULL},
+    {"expired a minute ago",
+     {.san = {SAN_DNS(NAME)}, .not_after_s = -60},
+     NULL,
+     HPX_E_TLS_EXPIRED,
+     "expired on"},
     {"expired",
      {.san = {SAN_DNS(NAME)}, .not_before_s = -9 * CERTS_DAY_S, .not_after_s = -CERTS_DAY_S},
      NULL,
@@ -163,6 +239,7 @@ static void check_both_versions(
 static void test_verify_judges_each_leaf(void **state)
 {
     (void)state;
+    _Static_assert(COUNT_OF(leaf_rows) >= 40, "the matrix of the project's promise");
     for (size_t i = 0; i < COUNT_OF(leaf_rows); i++) {
         duo_site site;
         duo_site_make(&site, &leaf_rows[i].leaf);
@@ -330,6 +407,158 @@ static void test_verify_judges_each_intermediate(void **state)
     }
 }
 
+/* ---- What wolfSSL would have made of it ------------------------------------------------------ */
+
+/* Rows that wolfSSL alone (VERIFY_PEER and wolfSSL_check_domain_name()) accepts and we refuse. */
+static const char *const accepted_alone[] = {
+    "common name only",
+    "partial wildcard",
+    "double wildcard",
+    "IPv4 as dNSName",
+    "IPv4 as wildcard",
+    "IPv4 as common name",
+    "IPv6 as dNSName",
+    "wildcard inside an A-label",
+    "wildcard of a top-level domain",
+    "wildcard in the middle",
+    "two wildcards",
+    "wildcard at the end of a label",
+    "wildcard at its begin",
+    "key not for signatures",
+    "signed with SHA-1",
+    "intermediate for clients",
+    "intermediate signed with SHA-1",
+};
+
+/* And the other way round. */
+static const char *const refused_alone[] = {
+    "trailing dot wanted",
+    "IPv6",
+    "IPv6 wanted in brackets",
+    "IPv6 wanted in another form",
+};
+
+static bool is_listed(const char *const *list, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int alone_receive(WOLFSSL *wolf, char *to, int size, void *user)
+{
+    (void)wolf;
+    hpxi_buf *in = user;
+    const size_t there = hpxi_buf_size(in);
+    if (there == 0) {
+        return WOLFSSL_CBIO_ERR_WANT_READ;
+    }
+    const size_t bytes = there < (size_t)size ? there : (size_t)size;
+    memcpy(to, hpxi_buf_span(in).data, bytes);
+    hpxi_buf_consume(in, bytes);
+    return (int)bytes;
+}
+
+static int alone_send(WOLFSSL *wolf, char *from, int size, void *user)
+{
+    (void)wolf;
+    assert_true(hpxi_buf_append(user, from, (size_t)size));
+    return size;
+}
+
+static bool is_accepted_alone(const duo_site *site, const char *wanted)
+{
+    failing_allocator memory = FAILING_ALLOCATOR_NEVER;
+    const hpx_allocator allocator = fa_allocator(&memory);
+    hpxi_buf to_server;
+    hpxi_buf to_client;
+    hpxi_buf_init(&to_server, &allocator);
+    hpxi_buf_init(&to_client, &allocator);
+    WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfSSLv23_client_method());
+    assert_non_null(ctx);
+    wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER, NULL);
+    assert_int_equal(
+        wolfSSL_CTX_load_verify_buffer(
+            ctx,
+            (const unsigned char *)site->root_pem,
+            (long)strlen(site->root_pem),
+            WOLFSSL_FILETYPE_PEM),
+        WOLFSSL_SUCCESS);
+    wolfSSL_CTX_SetIORecv(ctx, alone_receive);
+    wolfSSL_CTX_SetIOSend(ctx, alone_send);
+    WOLFSSL *client = wolfSSL_new(ctx);
+    assert_non_null(client);
+    wolfSSL_SetIOReadCtx(client, &to_client);
+    wolfSSL_SetIOWriteCtx(client, &to_server);
+    assert_int_equal(wolfSSL_check_domain_name(client, wanted), WOLFSSL_SUCCESS);
+    hpxi_tls *server = NULL;
+    const hpxi_tls_session_config config = {.context = site->server, .is_server = true};
+    assert_int_equal(hpxi_tls_new(&server, &config, &allocator, NULL), HPX_OK);
+    int rc = wolfSSL_connect(client);
+    for (int i = 0; i < 4 && rc != WOLFSSL_SUCCESS; i++) {
+        const hpx_span bytes = hpxi_buf_span(&to_server);
+        uint8_t *data = (uint8_t *)(uintptr_t)bytes.data;
+        size_t size = bytes.size;
+        (void)hpxi_tls_handshake(server, &data, &size, &to_client, NULL);
+        hpxi_buf_consume(&to_server, bytes.size);
+        rc = wolfSSL_connect(client);
+    }
+    hpxi_tls_free(server);
+    wolfSSL_free(client);
+    wolfSSL_CTX_free(ctx);
+    hpxi_buf_fini(&to_server);
+    hpxi_buf_fini(&to_client);
+    return rc == WOLFSSL_SUCCESS;
+}
+
+/* 1 if it is not as the lists say. */
+static size_t compare_alone(duo_site *site, const char *name, const char *wanted, bool ours)
+{
+    const bool alone = is_accepted_alone(site, wanted);
+    const bool says_accepted = is_listed(accepted_alone, COUNT_OF(accepted_alone), name);
+    const bool says_refused = is_listed(refused_alone, COUNT_OF(refused_alone), name);
+    if (says_accepted == (alone && !ours) && says_refused == (!alone && ours)) {
+        return 0;
+    }
+    print_message("'%s' is %s by wolfSSL alone\n", name, alone ? "accepted" : "refused");
+    return 1;
+}
+
+/* A list that changes with a new wolfSSL is news: docs/tls.md tells it. */
+static void test_wolfssl_alone_differs_from_us_in_the_rows_listed(void **state)
+{
+    (void)state;
+    size_t surprises = 0;
+    for (size_t i = 0; i < COUNT_OF(leaf_rows); i++) {
+        duo_site site;
+        duo_site_make(&site, &leaf_rows[i].leaf);
+        surprises += compare_alone(
+            &site,
+            leaf_rows[i].name,
+            leaf_rows[i].wanted == NULL ? NAME : leaf_rows[i].wanted,
+            leaf_rows[i].status == 1);
+        duo_site_free(&site);
+    }
+    for (size_t i = 0; i < COUNT_OF(chain_rows); i++) {
+        duo_site site;
+        certs_identity middle;
+        char name[64];
+        certs_make(&site.root, &good_ca, NULL);
+        certs_make(&middle, &chain_rows[i].middle, &site.root);
+        certs_make(&site.leaf, &good_leaf, &middle);
+        const certs_identity *const chain[] = {&site.leaf, &middle};
+        duo_site_make_chain(&site, chain, chain_rows[i].sent ? 2 : 1);
+        (void)snprintf(name, sizeof(name), "intermediate %s", chain_rows[i].name);
+        surprises += compare_alone(&site, name, NAME, chain_rows[i].status == 1);
+        duo_site_free(&site);
+        certs_free(&middle);
+    }
+    assert_int_equal(surprises, 0);
+}
+
 static void test_verify_does_not_remember_an_intermediate_of_another_server(void **state)
 {
     (void)state;
@@ -374,6 +603,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verify_judges_each_leaf),
+        cmocka_unit_test(test_wolfssl_alone_differs_from_us_in_the_rows_listed),
         cmocka_unit_test(test_verify_when_insecure_then_any_leaf_passes_and_none_is_verified),
         cmocka_unit_test(test_verify_when_the_root_is_another_then_untrusted),
         cmocka_unit_test(test_verify_when_the_root_has_the_name_but_not_the_key_then_refused),

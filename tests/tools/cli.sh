@@ -36,7 +36,7 @@ expect() {
 expect 0 '' --version
 grep -q '^hpx [0-9]*\.[0-9]*\.[0-9]*$' "$work/out" || fail '--version'
 expect 0 '' --help
-for command in ws exchange echo ws-testee doctor quickstart; do
+for command in ws tls exchange echo ws-testee doctor quickstart; do
     expect 0 '' --help
     grep -q "^  $command " "$work/out" || fail "--help does not name $command"
     expect 0 '' "$command" --help
@@ -47,13 +47,19 @@ for command in ws exchange echo ws-testee doctor quickstart; do
     expect 2 "^hpx $command: unknown option '-Z'" "$command" -Z
     expect 2 "^hpx $command: option '--help' takes no value" "$command" --help=5
 done
-for code in 0 1 2 3 4; do
+for code in 0 1 2 3 4 5; do
     "$tool" --help | grep -q "^  $code  " || fail "--help does not document exit code $code"
 done
 
 # --- usage errors
 expect 2 "^hpx: unknown command 'nonsense'" nonsense
 expect 2 "^hpx: unknown option '--nonsense'" --nonsense
+expect 2 '^hpx tls: HOST:PORT is missing' tls
+expect 2 "^hpx tls: 'a:b' is not HOST\[:PORT\]" tls a:b
+expect 2 "^hpx tls: '\[::1' is not HOST" tls '[::1'
+expect 2 "^hpx tls: unexpected 'two'" tls one two
+expect 2 "^hpx tls: --pin '12' is not 64 hexadecimal digits" tls --pin 12 one
+expect 2 "^hpx tls: --min is 1.2 or 1.3, not '1.1'" tls --min 1.1 one
 expect 2 '^hpx ws: a URL is missing' ws
 expect 2 "^hpx ws: unexpected 'two'" ws ws://127.0.0.1:1 two
 expect 2 "^hpx ws: option '--count' needs a value" ws ws://127.0.0.1:1 --count
@@ -64,6 +70,12 @@ expect 2 "^hpx ws: --timeout 'soon' is not a number of seconds" ws ws://127.0.0.
 expect 2 "^hpx ws: --timeout '0' is not" ws ws://127.0.0.1:1 --timeout 0
 expect 2 '^hpx: config: ' ws http://127.0.0.1:1
 expect 2 '^hpx: config: ' ws ws://
+expect 2 '^hpx get: a URL is missing' get
+expect 2 '^hpx: config: ' get ws://127.0.0.1:1
+expect 2 "^hpx get: --header 'nonsense' is not 'Name: value'" get http://127.0.0.1:1 -H nonsense
+expect 2 '^hpx post: --data and --data-file exclude' post http://127.0.0.1:1 -d x --data-file y
+expect 2 "^hpx get: --write-out 'xml'" get http://127.0.0.1:1 -w xml
+expect 2 '^hpx get: more --output than URLs' get http://127.0.0.1:1 -o a -o b
 expect 2 '^hpx echo: --listen ADDR:PORT is missing' echo
 expect 2 "^hpx echo: --wait is 'spin' or 'sleep'" echo --listen 127.0.0.1:0 --wait maybe
 expect 2 '^hpx echo: --tls needs a certificate file and a key file' echo --listen a:0 --tls one

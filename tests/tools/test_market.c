@@ -147,8 +147,8 @@ static void test_market_when_symbols_are_bad_then_refused_with_a_reason(void **s
         assert_false(market_init(&m, bad[i], 1, &why));
         assert_non_null(why);
     }
-    char many[65 * 4] = "";
-    for (unsigned i = 0; i < 65; i++) {
+    char many[257 * 5] = "";
+    for (unsigned i = 0; i < 257; i++) {
         snprintf(many + strlen(many), sizeof(many) - strlen(many), "%sS%u", i ? "," : "", i);
     }
     const char *why = NULL;

@@ -5,9 +5,9 @@
  * Method: floods up to 20 MB in pieces of several sizes; work is counted in bytes looked at, memory
  * in bytes asked of the allocator: no clock.
  */
+#include "ring/quote.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/ws/head_feeding.h"
-#include "ws/quote.h"
 
 #define FLOOD_BYTES  ((size_t)20 << 20)
 #define CARELESS_MAX 100u /* feeds after a refusal */

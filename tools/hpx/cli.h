@@ -23,6 +23,7 @@ enum {
     CLI_EXIT_USAGE = 2,
     CLI_EXIT_TIMEOUT = 3,
     CLI_EXIT_PEER_CLOSED = 4,
+    CLI_EXIT_STATUS = 5,
 };
 
 /* Answers of cli_option() that are no option. */

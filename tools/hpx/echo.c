@@ -59,6 +59,7 @@ static hpx_status echo_serve(polled *server, const echo_options *options, hpx_er
     hpx_tls_context *tls = NULL;
     if (options->cert_file != NULL) {
         hpx_tls_config tls_config = HPX_TLS_CONFIG_INIT;
+        tls_config.ticket_count = 2; /* clients that come back resume */
         tls_config.cert_file = options->cert_file;
         tls_config.key_file = options->key_file;
         const hpx_status loaded = hpx_tls_server_context_new(&tls, &tls_config, error);

@@ -22,6 +22,12 @@ static const command commands[] = {
      command_quickstart},
     {"doctor", "check this machine and say what to change", command_doctor},
     {"ws", "talk to a WebSocket server from the terminal", command_ws},
+    {"get", "HTTP requests from the terminal, HTTP/1.1 and HTTP/2", command_get},
+    {"post", "as get, with that method", command_post},
+    {"put", "as get, with that method", command_put},
+    {"delete", "as get, with that method", command_delete},
+    {"head", "as get, with that method", command_head},
+    {"tls", "show a TLS server's certificates, and whether hpx accepts it", command_tls},
     {"exchange", "a local exchange simulator, over TLS", command_exchange},
     {"echo", "a WebSocket echo server", command_echo},
     {"ws-testee", "drive the Autobahn test suite's fuzzing server", command_testee},
@@ -30,7 +36,7 @@ static const command commands[] = {
 static void main_help(FILE *out)
 {
     fputs(
-        "hpx - WebSocket engine on io_uring: tools\n\n"
+        "hpx - network engine on io_uring: tools\n\n"
         "usage: hpx COMMAND [OPTIONS]\n"
         "       hpx COMMAND --help\n"
         "       hpx --help | --version\n\n"
@@ -43,10 +49,12 @@ static void main_help(FILE *out)
         "\nexit status:\n"
         "  0  ok\n"
         "  1  could not connect, connection lost, or a check failed; one line on stderr names\n"
-        "     the stage (config, resolve, connect, tls, upgrade, ready, close) and the cause\n"
+        "     the stage (config, resolve, connect, tls, upgrade, ready, close; of a request also\n"
+        "     queue, request, response, body) and the cause\n"
         "  2  wrong usage\n"
         "  3  the time given with --timeout ran out\n"
-        "  4  the peer closed before --count messages had come\n",
+        "  4  the peer closed before --count messages had come\n"
+        "  5  with --fail: the server answered with a status of 400 or more\n",
         out);
 }
 

@@ -70,7 +70,7 @@ static const char *market_add_symbol(market *m, const char *name, size_t size)
         return "a symbol has 1 to 24 characters";
     }
     if (m->symbol_count == MARKET_SYMBOLS_MAX) {
-        return "at most 64 symbols";
+        return "at most 256 symbols";
     }
     market_symbol *symbol = &m->symbols[m->symbol_count];
     *symbol = (market_symbol){0};

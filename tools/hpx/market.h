@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MARKET_SYMBOLS_MAX     64u
+#define MARKET_SYMBOLS_MAX     256u
 #define MARKET_TOPICS_MAX      (2u * MARKET_SYMBOLS_MAX) /* trades.X and book.X */
 #define MARKET_SYMBOL_BYTES    24u
 #define MARKET_TOPIC_BYTES     (MARKET_SYMBOL_BYTES + 8u)
@@ -52,7 +52,7 @@ typedef struct market_update {
     bool is_buy;
 } market_update;
 
-/* `symbols` is "BTC-USD,ETH-USD": 1..64 names of A-Z a-z 0-9 - _, each once. False: `why` (static)
+/* `symbols` is "BTC-USD,ETH-USD": 1..256 names of A-Z a-z 0-9 - _, each once. False: `why` (static)
  * says what is wrong. */
 bool market_init(market *m, const char *symbols, uint64_t seed, const char **why);
 

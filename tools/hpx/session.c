@@ -14,8 +14,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "jsonrpc.h"
-
 #define SESSION_HEARTBEAT_MAX_S 3600.0
 #define SESSION_SECRET          "secret"
 #define SESSION_TOKEN_SECONDS   900
@@ -32,9 +30,15 @@ typedef struct session_call {
     text *reply;
 } session_call;
 
+typedef enum session_auth_need {
+    SESSION_AUTH_NEVER,
+    SESSION_AUTH_IF_REQUIRED, /* by session_shared.require_auth */
+    SESSION_AUTH_ALWAYS,
+} session_auth_need;
+
 typedef struct session_method {
     const char *name;
-    bool needs_auth;
+    session_auth_need needs_auth;
     void (*run)(session_call *call);
 } session_method;
 
@@ -93,6 +97,24 @@ static void session_set_topic(session_call *call, uint32_t topic, bool wanted)
     }
 }
 
+static void session_count_change(const session_call *call, size_t topics, bool wanted)
+{
+    observed *seen = call->shared->observed;
+    if (seen == NULL) {
+        return;
+    }
+    *(wanted ? &seen->subscribe_messages : &seen->unsubscribe_messages) += 1;
+    *(wanted ? &seen->subscribe_topics : &seen->unsubscribe_topics) += topics;
+}
+
+/* Is it one more than the faults allow? `accepted`: of this request so far. */
+static bool session_refuses(const session_call *call, const char *topic, uint32_t accepted)
+{
+    const faults *f = call->shared->faults;
+    return f != NULL && !call->session->is_controller &&
+           (accepted >= f->accept_max || faults_refuses_topic(f, topic));
+}
+
 /* Both directions: the result names each known channel of the request, once, in its order. */
 static void session_change(session_call *call, bool wanted)
 {
@@ -101,7 +123,9 @@ static void session_change(session_call *call, bool wanted)
         session_fail(call, JSONRPC_INVALID_PARAMS, "channels must be an array of strings");
         return;
     }
+    session_count_change(call, yyjson_arr_size(channels), wanted);
     bool named[MARKET_TOPICS_MAX] = {false};
+    uint32_t accepted = 0;
     const market *m = call->shared->market;
     yyjson_arr_iter iter;
     yyjson_arr_iter_init(channels, &iter);
@@ -115,6 +139,10 @@ static void session_change(session_call *call, bool wanted)
             continue;
         }
         named[topic] = true;
+        if (wanted && session_refuses(call, m->topics[topic].name, accepted)) {
+            continue;
+        }
+        accepted++;
         session_set_topic(call, (uint32_t)topic, wanted);
         text_addf(call->reply, "%s\"%s\"", separator, m->topics[topic].name);
         separator = ",";
@@ -244,18 +272,18 @@ static void session_cancel(session_call *call)
 }
 
 static const session_method session_methods[] = {
-    {"public/auth", false, session_auth},
-    {"public/subscribe", false, session_subscribe},
-    {"public/unsubscribe", false, session_unsubscribe},
-    {"public/set_heartbeat", false, session_set_heartbeat},
-    {"public/disable_heartbeat", false, session_disable_heartbeat},
-    {"public/test", false, session_test},
-    {"public/get_time", false, session_get_time},
-    {"private/subscribe", true, session_subscribe},
-    {"private/unsubscribe", true, session_unsubscribe},
-    {"private/buy", true, session_buy},
-    {"private/sell", true, session_sell},
-    {"private/cancel", true, session_cancel},
+    {"public/auth", SESSION_AUTH_NEVER, session_auth},
+    {"public/subscribe", SESSION_AUTH_IF_REQUIRED, session_subscribe},
+    {"public/unsubscribe", SESSION_AUTH_IF_REQUIRED, session_unsubscribe},
+    {"public/set_heartbeat", SESSION_AUTH_NEVER, session_set_heartbeat},
+    {"public/disable_heartbeat", SESSION_AUTH_NEVER, session_disable_heartbeat},
+    {"public/test", SESSION_AUTH_NEVER, session_test},
+    {"public/get_time", SESSION_AUTH_NEVER, session_get_time},
+    {"private/subscribe", SESSION_AUTH_ALWAYS, session_subscribe},
+    {"private/unsubscribe", SESSION_AUTH_ALWAYS, session_unsubscribe},
+    {"private/buy", SESSION_AUTH_ALWAYS, session_buy},
+    {"private/sell", SESSION_AUTH_ALWAYS, session_sell},
+    {"private/cancel", SESSION_AUTH_ALWAYS, session_cancel},
 };
 
 static void session_dispatch(session_call *call)
@@ -270,7 +298,12 @@ static void session_dispatch(session_call *call)
         if (strcmp(method->name, request->method) != 0) {
             continue;
         }
-        if (method->needs_auth && !call->session->is_authenticated) {
+        const session_auth_need least =
+            call->shared->require_auth ? SESSION_AUTH_IF_REQUIRED : SESSION_AUTH_ALWAYS;
+        if (method->needs_auth >= least && !call->session->is_authenticated) {
+            if (call->shared->observed != NULL) {
+                call->shared->observed->unauthenticated++;
+            }
             session_fail(call, SESSION_UNAUTHORIZED, "unauthorized");
             return;
         }
@@ -280,18 +313,28 @@ static void session_dispatch(session_call *call)
     session_fail(call, JSONRPC_METHOD_NOT_FOUND, "method not found");
 }
 
+void session_answer(
+    session *s,
+    session_shared *shared,
+    const jsonrpc_request *request,
+    uint64_t now_ns,
+    text *reply)
+{
+    assert(reply->size == 0);
+    session_call call = {s, shared, request, now_ns, reply};
+    session_dispatch(&call);
+    assert(!reply->full); /* SESSION_REPLY_BYTES holds the longest: all topics and an id */
+    if (request->is_notification) {
+        text_init(reply, reply->data, reply->capacity);
+    }
+}
+
 void session_request(
     session *s, session_shared *shared, hpx_span message, uint64_t now_ns, text *reply)
 {
-    assert(reply->size == 0);
     jsonrpc_request request;
     jsonrpc_parse(&request, message);
-    session_call call = {s, shared, &request, now_ns, reply};
-    session_dispatch(&call);
-    assert(!reply->full); /* SESSION_REPLY_BYTES holds the longest: 128 topics and an id */
-    if (request.is_notification) {
-        text_init(reply, reply->data, reply->capacity);
-    }
+    session_answer(s, shared, &request, now_ns, reply);
     jsonrpc_free(&request);
 }
 

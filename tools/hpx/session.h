@@ -13,11 +13,14 @@
 
 #include <hpx/hpx.h>
 
+#include "faults.h"
+#include "jsonrpc.h"
 #include "market.h"
+#include "observed.h"
 #include "text.h"
 
 #define SESSION_ORDERS_MAX  64u
-#define SESSION_REPLY_BYTES 16384u
+#define SESSION_REPLY_BYTES 32768u
 
 /* Error codes of the dialect. */
 enum {
@@ -30,6 +33,10 @@ enum {
 typedef struct session {
     struct session *next, *previous;
     hpx_conn *conn;
+    uint64_t id; /* counts connections from 1 */
+    uint64_t started_ns;
+    uint64_t requests;
+    bool is_controller; /* called a method test/...: no fault touches it, no count counts it */
     uint64_t topics[MARKET_TOPICS_MAX / 64]; /* bit i: topic i is subscribed */
     bool is_authenticated;
     bool test_is_due;           /* a test_request is out and not answered */
@@ -43,6 +50,9 @@ typedef struct session {
 /* What sessions share: the exchange's parts that requests touch. */
 typedef struct session_shared {
     const market *market;
+    const faults *faults; /* NULL: none */
+    observed *observed;   /* NULL: nobody looks */
+    bool require_auth;    /* for all but a few methods */
     uint32_t subscribers[MARKET_TOPICS_MAX];
     uint64_t order_last;
     uint64_t token_last;
@@ -56,6 +66,14 @@ static inline bool session_has(const session *s, uint32_t topic)
 /* Answer one message: the reply is in `reply`, empty if there is none to send. */
 void session_request(
     session *s, session_shared *shared, hpx_span message, uint64_t now_ns, text *reply);
+
+/* The same for a message that was parsed already. */
+void session_answer(
+    session *s,
+    session_shared *shared,
+    const jsonrpc_request *request,
+    uint64_t now_ns,
+    text *reply);
 
 /* Take the session's subscriptions out of the counts, before it goes. */
 void session_leave(session *s, session_shared *shared);

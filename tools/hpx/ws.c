@@ -36,6 +36,7 @@ typedef struct ws_client {
     hpx_port *port;
     hpx_handle *handle;
     hpx_stream *stream;
+    ws_session session;
     ws_input input;
     uint64_t start_ns;
     uint64_t ready_ns;   /* 0: not connected yet */
@@ -127,8 +128,9 @@ static void ws_tell_missed(ws_client *client, uint64_t now_ns)
     }
 }
 
-static void ws_on_message(ws_client *client, const hpx_event *event)
+static void ws_on_message(void *to, hpx_message_kind kind, hpx_span payload, uint64_t missed)
 {
+    ws_client *client = to;
     if (client->closing_ns != 0 && client->options->count != 0) {
         return; /* --count was reached, or its time is up: nothing more is printed */
     }
@@ -137,14 +139,14 @@ static void ws_on_message(ws_client *client, const hpx_event *event)
     if (client->received++ == 0) {
         ws_note(client, "first message", now_ns - client->ready_ns, "since ready");
     }
-    client->missed += event->missed;
+    client->missed += missed;
     if (client->missed > 0 && now_ns - client->missed_told_ns >= HPX_NS_PER_S) {
         ws_tell_missed(client, now_ns);
     }
-    if (event->message_kind == HPX_MESSAGE_BINARY) {
-        ws_print_hex(event->payload);
-    } else if (event->payload.size > 0) {
-        fwrite(event->payload.data, 1, event->payload.size, stdout);
+    if (kind == HPX_MESSAGE_BINARY) {
+        ws_print_hex(payload);
+    } else if (payload.size > 0) {
+        fwrite(payload.data, 1, payload.size, stdout);
     }
     fputc('\n', stdout);
     if (client->received == client->options->count) {
@@ -173,6 +175,9 @@ static void ws_on_closed(ws_client *client, const hpx_error *error)
     ws_tell_missed(client, hpx_clock_now_ns());
     const bool was_asked = client->closing_ns != 0;
     const uint64_t since_ns = was_asked ? client->closing_ns : client->start_ns;
+    if (was_asked && client->session.protocol != NULL) {
+        cli_error("closed");
+    }
     if (!was_asked) {
         client->code = ws_exit_of(client, error);
         if (client->code != CLI_EXIT_OK) {
@@ -195,13 +200,17 @@ static void ws_on_event(ws_client *client, const hpx_event *event)
         client->ready_ns = client->last_ns = hpx_clock_now_ns();
         client->is_up = true;
         client->sends_done = 0;
-        if (client->options->reconnect) {
+        if (client->options->reconnect || client->session.protocol != NULL) {
             cli_error("connected, epoch %llu", (unsigned long long)event->epoch);
         }
         ws_note_connected(client, event->info);
         break;
     case HPX_EVENT_MESSAGE:
-        ws_on_message(client, event);
+        if (event->message_class == HPX_CLASS_CONTROL) {
+            client->missed += event->missed;
+            break; /* heartbeats and acknowledgements of a dialect */
+        }
+        ws_on_message(client, event->message_kind, event->payload, event->missed);
         break;
     case HPX_EVENT_WRITABLE:
         client->is_blocked = false;
@@ -236,6 +245,18 @@ static bool ws_send(ws_client *client, hpx_span line, const char *source)
     return true;
 }
 
+/* As ws_send(), for a line of stdin: a request, with a dialect. */
+static bool ws_send_line(ws_client *client, hpx_span line, const char *source)
+{
+    if (client->session.protocol == NULL) {
+        return ws_send(client, line, source);
+    }
+    client->last_ns = hpx_clock_now_ns();
+    client->is_blocked =
+        ws_session_request(&client->session, client->handle, line, source) == HPX_E_AGAIN;
+    return !client->is_blocked;
+}
+
 /* Send what is there to be sent, as far as the queue takes it. */
 static void ws_send_all(ws_client *client)
 {
@@ -249,12 +270,16 @@ static void ws_send_all(ws_client *client)
         }
         client->sends_done++;
     }
+    if (!ws_session_send(&client->session, client->options, client->handle)) {
+        client->is_blocked = true;
+        return;
+    }
     hpx_span line;
     while (ws_input_peek(&client->input, &line)) {
         char source[40];
         snprintf(
             source, sizeof(source), "line %llu", (unsigned long long)client->input.line_count + 1);
-        if (!ws_send(client, line, source)) {
+        if (!ws_send_line(client, line, source)) {
             return;
         }
         ws_input_take(&client->input);
@@ -286,7 +311,8 @@ static uint64_t ws_linger_deadline(const ws_client *client)
     const ws_options *options = client->options;
     hpx_span line;
     if (!client->input.is_ended || client->ready_ns == 0 || client->is_blocked ||
-        options->count != 0 || options->timeout_ns != 0 || ws_input_peek(&client->input, &line)) {
+        options->count != 0 || options->timeout_ns != 0 || client->session.pending != 0 ||
+        ws_input_peek(&client->input, &line)) {
         return UINT64_MAX;
     }
     return client->input.is_terminal ? 0 : client->last_ns + options->linger_ns;
@@ -318,12 +344,14 @@ static uint64_t ws_check_deadlines(ws_client *client)
         return now_ns;
     }
     if (now_ns >= timeout_ns) {
-        const bool is_short = client->ready_ns == 0 || options->count != 0;
+        const bool is_short =
+            client->ready_ns == 0 || options->count != 0 || client->session.pending != 0;
         if (is_short) {
             cli_error(
                 "%s: timed out",
                 client->ready_ns == 0 ? hpx_conn_state_name(hpx_handle_state(client->handle))
-                                      : "waiting for messages");
+                : client->session.pending != 0 ? "waiting for an answer"
+                                               : "waiting for messages");
         }
         ws_close(client, is_short ? CLI_EXIT_TIMEOUT : CLI_EXIT_OK);
         return now_ns;
@@ -338,7 +366,7 @@ static void ws_wait(ws_client *client, uint64_t deadline_ns)
     const bool wants_input = !client->input.is_ended && client->ready_ns != 0 &&
                              client->closing_ns == 0 && !client->is_blocked;
     struct pollfd fds[] = {
-        {.fd = hpx_stream_fd(client->stream), .events = POLLIN},
+        {.fd = hpx_port_fd(client->port), .events = POLLIN},
         {.fd = cli_stopping() ? -1 : cli_stop_fd(), .events = POLLIN},
         {.fd = wants_input ? STDIN_FILENO : -1, .events = POLLIN},
     };
@@ -354,6 +382,16 @@ static void ws_wait(ws_client *client, uint64_t deadline_ns)
     }
 }
 
+static void ws_take_session(ws_client *client)
+{
+    const ws_printer printer = {
+        .print = ws_on_message, .to = client, .closing_ns = &client->closing_ns};
+    ws_session_take(&client->session, client->handle, &printer);
+    if (client->session.is_ended && client->closing_ns == 0) {
+        ws_close(client, CLI_EXIT_FAILED);
+    }
+}
+
 static void ws_loop(ws_client *client)
 {
     while (!client->is_closed) {
@@ -362,6 +400,7 @@ static void ws_loop(ws_client *client)
         while ((taken = hpx_stream_next(client->stream, &event)) == 1) {
             ws_on_event(client, &event);
         }
+        ws_take_session(client);
         if (taken < 0) {
             client->is_closed = true;
         }
@@ -403,7 +442,15 @@ static hpx_status ws_connect(ws_client *client, hpx_error *error)
     if (options->insecure) {
         hpx_ws_config_set_insecure_no_verify(&config);
     }
-    return hpx_ws_connect(client->port, &config, &client->handle, &client->stream, error);
+    hpx_status status = ws_session_init(&client->session, options, error);
+    config.protocol = client->session.protocol;
+    if (status == HPX_OK) {
+        status = hpx_ws_connect(client->port, &config, &client->handle, &client->stream, error);
+    }
+    if (status == HPX_OK) {
+        status = ws_session_subscribe(&client->session, options, client->handle, error);
+    }
+    return status;
 }
 
 static hpx_status ws_open(ws_client *client, hpx_error *error)
@@ -438,12 +485,14 @@ int command_ws(int argc, char **argv)
     const hpx_status status = ws_open(&client, &error);
     if (status == HPX_OK) {
         ws_loop(&client);
-        code = client.code;
+        const bool is_failed = client.session.is_failed && client.code == CLI_EXIT_OK;
+        code = is_failed ? CLI_EXIT_FAILED : client.code;
     } else {
         cli_report(&error);
         const bool is_usage = status == HPX_E_URL || status == HPX_E_INVALID;
         code = is_usage ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
     }
+    ws_session_fini(&client.session);
     hpx_stream_release(client.stream);
     hpx_handle_release(client.handle);
     hpx_port_close(client.port);

@@ -27,6 +27,18 @@ static const char ws_help[] =
     "                           again, and lifecycle events are shown on stderr\n"
     "  --hot                    spin, and read the socket directly: lowest latency\n"
     "  -v, --verbose            on stderr: stages and their times, TLS, peer, close\n\n"
+    "With an exchange's dialect, answers meet their requests, and subscriptions survive losses:\n"
+    "  --dialect NAME           json-rpc (the default if one of the next is given), or\n"
+    "                           json-rpc:FILE, json:FILE: FILE has the settings as a JSON object,\n"
+    "                           the members of hpx_json_rpc_config or hpx_json_config\n"
+    "  --auth JSON|@FILE        authenticate on every connection: the params of json-rpc's\n"
+    "                           request, or the message of json\n"
+    "  --subscribe TOPIC        may be given again; each update is printed\n"
+    "  --request JSON           sent once, with an id put in; may be given again; the answer is\n"
+    "                           printed. Lines of stdin are requests, too\n"
+    "A request that is not answered, or may have been lost with its connection, is told on stderr\n"
+    "and never sent again; the exit status is then 1. Lifecycle events are shown on stderr; what\n"
+    "the exchange says to the session is printed, heartbeats and acknowledgements are not.\n\n"
     "When it ends: Ctrl-C, or Ctrl-D on a terminal, closes the connection and exits 0. When\n"
     "stdin is a file or a pipe, its end does not close at once: with --count or --timeout hpx\n"
     "waits for those, otherwise until the peer was silent for --linger seconds, so that\n"
@@ -47,6 +59,10 @@ enum {
     WS_MAX_MESSAGE,
     WS_RECONNECT,
     WS_HOT,
+    WS_DIALECT,
+    WS_AUTH,
+    WS_SUBSCRIBE,
+    WS_REQUEST,
 };
 
 static const struct option ws_longs[] = {
@@ -62,6 +78,10 @@ static const struct option ws_longs[] = {
     {"max-message", required_argument, NULL, WS_MAX_MESSAGE},
     {"reconnect", no_argument, NULL, WS_RECONNECT},
     {"hot", no_argument, NULL, WS_HOT},
+    {"dialect", required_argument, NULL, WS_DIALECT},
+    {"auth", required_argument, NULL, WS_AUTH},
+    {"subscribe", required_argument, NULL, WS_SUBSCRIBE},
+    {"request", required_argument, NULL, WS_REQUEST},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -87,6 +107,10 @@ static bool ws_take_list(ws_options *out, int option)
     case WS_SUBPROTOCOL:
         return ws_append(
             "subprotocol", out->subprotocols, &out->subprotocol_count, WS_SUBPROTOCOLS_MAX);
+    case WS_SUBSCRIBE:
+        return ws_append("subscribe", out->topics, &out->topic_count, WS_TOPICS_MAX);
+    case WS_REQUEST:
+        return ws_append("request", out->requests, &out->request_count, WS_REQUESTS_MAX);
     case WS_RESOLVE:
         return ws_append("resolve", out->resolve, &out->resolve_count, WS_RESOLVE_MAX);
     default:
@@ -118,6 +142,12 @@ static bool ws_take(ws_options *out, int option)
     case WS_HOT:
         out->hot = true;
         return true;
+    case WS_DIALECT:
+        out->dialect = optarg;
+        return true;
+    case WS_AUTH:
+        out->auth = optarg;
+        return true;
     case 'v':
         out->verbose = true;
         return true;
@@ -144,6 +174,10 @@ bool ws_parse_options(ws_options *out, int argc, char **argv, int *code)
     if (optind == argc) {
         cli_usage("ws", "a URL is missing: ws://HOST[:PORT][/PATH] or wss://...");
         return false;
+    }
+    if (out->dialect == NULL &&
+        (out->auth != NULL || out->topic_count != 0 || out->request_count != 0)) {
+        out->dialect = "json-rpc";
     }
     out->url = argv[optind];
     if (optind + 1 < argc) {
