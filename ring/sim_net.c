@@ -511,6 +511,15 @@ ptrdiff_t hpxi_net_recv(int fd, void *data, size_t size)
     return result;
 }
 
+int hpxi_net_peek(int fd)
+{
+    const sim_socket *socket = hpxi_sim_socket(fd);
+    if (!hpxi_sim_may_read(socket)) {
+        return socket->state == SIM_CONNECTED ? -EAGAIN : -ENOTCONN;
+    }
+    return socket->in_size != 0 ? 1 : socket->error;
+}
+
 ptrdiff_t hpxi_net_send(int fd, const void *data, size_t size)
 {
     HPX_ASSERT(size != 0);

@@ -278,6 +278,11 @@ uint64_t hpxi_clock_now(hpxi_clock *clock)
     return clock->last_ns;
 }
 
+int64_t hpxi_clock_utc_s(void)
+{
+    return (int64_t)((SIM->now_ns - SIM->config.start_ns) / HPX_NS_PER_S);
+}
+
 /* ---- doorbell.h ------------------------------------------------------------------------------ */
 
 hpx_status hpxi_doorbell_init(hpxi_doorbell *bell)
