@@ -62,6 +62,10 @@ static void heartbeat_on_timer(hpxi_timer *timer, uint64_t now_ns)
         return;
     }
     const hpx_ws_config *config = &conn->spec->config;
+    if (conn->state == HPX_CONN_AUTHENTICATING) {
+        heartbeat_set(conn, config->ping_interval_ns); /* nothing else is said now, and the stage */
+        return;                                        /* has a deadline of its own */
+    }
     heartbeat_set(conn, config->pong_timeout_ns);
     if (config->heartbeat != HPX_HEARTBEAT_PROTOCOL) {
         heartbeat_ping_frame(conn, now_ns);

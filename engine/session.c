@@ -423,21 +423,29 @@ static void session_sweep(hpx_conn *conn)
     }
 }
 
+/* Handlers that are told may cause more of it. */
+static void session_settle_owed(hpx_conn *conn)
+{
+    const hpxi_session *session = conn->session;
+    while (session->lost || session->sweep) {
+        if (session->lost) {
+            session_settle_lost(conn);
+        } else {
+            session_sweep(conn);
+        }
+    }
+}
+
 void hpxi_session_settle(hpx_conn *conn)
 {
-    hpxi_session *session = conn->session;
-    if (session->lost) {
-        session_settle_lost(conn);
-    }
-    while (session->sweep) {
-        session_sweep(conn);
-    }
+    session_settle_owed(conn);
     if (conn->state == HPX_CONN_RESUBSCRIBING || conn->state == HPX_CONN_READY) {
         hpxi_session_send_batches(conn);
     }
     if (conn->state == HPX_CONN_RESUBSCRIBING) {
         hpxi_session_check_restored(conn);
     }
+    session_settle_owed(conn); /* lost meanwhile: its requests are over before that is told */
 }
 
 void hpxi_session_end(hpx_conn *conn, const hpx_error *error)

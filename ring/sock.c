@@ -466,7 +466,7 @@ static void sock_on_cancel(hpxi_sock *sock, int result)
 {
     const bool pausing = sock->state == HPXI_SOCK_OPEN && sock->paused && sock->recv_armed;
     const bool closing = sock->state == HPXI_SOCK_CLOSING && sock->inflight != 0;
-    if ((closing && result <= 0) || (pausing && result < 0)) {
+    if ((closing || pausing) && result <= 0) { /* 0: of as many as there were */
         sock->cancel_owed = true;
         hpxi_sock_push_settle(sock);
     }
