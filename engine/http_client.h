@@ -15,7 +15,8 @@ typedef struct hpxi_http_port_slot {
     void *user;
     uint32_t shard;
     bool open;
-    bool cancel_owed; /* the command ring had no room */
+    bool cancelled;   /* one cancel is enough: more of them would fill the ring */
+    bool cancel_owed; /* the command ring had no room for it */
 } hpxi_http_port_slot;
 
 struct hpx_http_client {

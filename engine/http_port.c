@@ -342,10 +342,11 @@ hpx_status hpxi_http_port_cancel(hpx_http_client *client, hpx_http_id id)
     if (slot == NULL) {
         return HPX_E_STALE;
     }
-    if (!slot->cancel_owed && !port_push_cancel(client, slot)) {
+    if (!slot->cancelled && !port_push_cancel(client, slot)) {
         slot->cancel_owed = true;
         client->cancels_owed++;
     }
+    slot->cancelled = true;
     return HPX_OK;
 }
 

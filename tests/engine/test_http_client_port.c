@@ -476,6 +476,24 @@ static void test_port_when_cancelled_at_any_moment_then_one_end_each(void **stat
     finish();
 }
 
+static void test_port_when_cancelled_again_and_again_then_the_ring_has_room(void **state)
+{
+    (void)state;
+    prepare();
+    b.config.requests_max = 4;
+    b.config.command_ring_bytes = 64u << 10;
+    open_client();
+    const answer *held = ask("/hold", HPX_HTTP_1_1);
+    for (int i = 0; i < 100000; i++) { /* its END is not taken: it stays open here */
+        assert_int_equal(hpx_http_cancel(b.client, held->id), HPX_OK);
+    }
+    const answer *next = ask("/100", HPX_HTTP_1_1); /* not HPX_E_AGAIN */
+    until_all_ended();
+    assert_int_equal(held->outcome, HPX_HTTP_CANCELLED);
+    assert_int_equal(next->outcome, HPX_HTTP_DONE);
+    finish();
+}
+
 static void test_port_when_limits_are_met_then_said_at_once(void **state)
 {
     (void)state;
@@ -669,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_port_when_collected_and_large_then_one_event_beyond_the_ring),
         cmocka_unit_test(test_port_when_the_body_is_large_then_it_goes_as_a_block),
         cmocka_unit_test(test_port_when_cancelled_at_any_moment_then_one_end_each),
+        cmocka_unit_test(test_port_when_cancelled_again_and_again_then_the_ring_has_room),
         cmocka_unit_test(test_port_when_limits_are_met_then_said_at_once),
         cmocka_unit_test(test_port_when_the_engine_stops_then_every_request_still_ends),
         cmocka_unit_test(test_port_when_closed_with_requests_open_then_all_is_given_back),
