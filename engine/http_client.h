@@ -50,9 +50,5 @@ hpx_status hpxi_http_port_cancel(hpx_http_client *client, hpx_http_id id);
 hpx_status hpxi_http_port_resume(hpx_http_client *client, hpx_http_id id);
 hpx_status hpxi_http_port_warm_up(
     hpx_http_client *client, const hpx_http_request *request, uint32_t count, hpx_error *error);
-void hpxi_http_port_stats(const hpx_http_client *client, hpx_http_stats *out);
-
-/* http_client.c */
-void hpxi_http_stats_add(hpx_http_stats *out, const hpxi_http_counters *from);
 
 #endif /* HPXI_HTTP_CLIENT_H */

@@ -415,15 +415,6 @@ hpx_status hpxi_http_port_warm_up(
     return status;
 }
 
-void hpxi_http_port_stats(const hpx_http_client *client, hpx_http_stats *out)
-{
-    for (uint32_t i = 0; i < client->shard_count; i++) {
-        if (client->links[i] != NULL) {
-            hpxi_http_stats_add(out, &client->links[i]->counters);
-        }
-    }
-}
-
 /* ---- Events ---------------------------------------------------------------------------------- */
 
 static void port_close_slot(hpx_http_client *client, hpxi_http_port_slot *slot)
