@@ -74,6 +74,7 @@ static void conn_drop(hpxi_http_conn *conn)
 {
     HPX_ASSERT(conn->item.state == HPXI_POOL_CLOSING);
     conn->state = HPXI_HTTP_CLOSING;
+    hpxi_http_entry_set(conn->entry, HPX_HTTP_CONNECTION_CLOSING);
     hpxi_wheel *wheel = &conn->core->shard->owner.wheel;
     hpxi_dial_cancel(&conn->dial);
     hpxi_wheel_cancel(wheel, &conn->deadline);
@@ -163,12 +164,19 @@ void hpxi_http_conn_abort(hpxi_http_conn *conn)
 
 /* ---- Sockets and TLS ------------------------------------------------------------------------- */
 
+static void conn_show(hpxi_http_conn *conn)
+{
+    hpxi_http_entry_set_version(conn->entry, conn->is_h2 ? HPX_HTTP_2 : HPX_HTTP_1_1);
+    hpxi_http_entry_set(conn->entry, HPX_HTTP_CONNECTION_OPEN);
+}
+
 static void conn_open(hpxi_http_conn *conn)
 {
     hpxi_http_core *core = conn->core;
     hpxi_wheel_cancel(&core->shard->owner.wheel, &conn->deadline);
     conn->state = HPXI_HTTP_OPEN;
     if (!conn->is_h2) {
+        conn_show(conn);
         hpxi_http_h1_open(conn);
         hpxi_pool_ready(&core->pool, &conn->item, HPXI_POOL_UNIQUE, 1, core->shard->owner.now_ns);
         return;
@@ -178,6 +186,7 @@ static void conn_open(hpxi_http_conn *conn)
         hpxi_http_conn_fail_with(conn, HPX_E_NO_MEMORY, "no memory for an HTTP/2 session");
         return;
     }
+    conn_show(conn);
     const uint32_t room = hpxi_h2_can_open(conn->h2);
     hpxi_pool_ready(&core->pool, &conn->item, HPXI_POOL_SHARED, room, core->shard->owner.now_ns);
     hpxi_http_conn_mark(conn);
@@ -270,6 +279,7 @@ static void conn_plain(hpxi_http_conn *conn, const uint8_t *data, size_t size)
     if (conn->is_h2) {
         hpxi_http_h2_bytes(conn, data, size);
     } else {
+        hpxi_http_entry_read(conn->entry, conn->core->shard->owner.now_ns);
         hpxi_http_h1_bytes(conn, data, size);
     }
 }
@@ -458,6 +468,9 @@ static hpxi_pool_item *conn_connect(hpxi_pool *pool, hpxi_pool_key *key)
         &shard->owner.wheel,
         &shard->owner.now_ns);
     conn_link(conn);
+    const hpxi_http_origin *origin = &conn->origin;
+    conn->entry = hpxi_http_board_enter(
+        core->board, origin->is_tls, origin->host, origin->port, shard->owner.now_ns);
     const hpx_http_config *config = &core->settings->config;
     const uint64_t timeout_ns = config->connect_timeout_ns;
     const hpxi_dial_config dial = {
@@ -621,6 +634,7 @@ static void conn_free(hpxi_http_conn *conn)
         }
     }
     hpxi_h2_free(conn->h2);
+    hpxi_http_board_leave(core->board, conn->entry); /* the session wrote to it */
     hpxi_tls_free(conn->tls);
     if (conn->reader_made) {
         hpxi_h1_reader_fini(&conn->reader);
