@@ -8,12 +8,8 @@
 #include <string.h>
 
 #include "engine/conn.h"
+#include "engine/encrypt.h"
 #include "engine/error.h"
-
-/* Bytes to encrypt at a time, and cipher bytes to have waiting before encrypting more: keeps one
- * large message from holding up the turn and from doubling in memory. */
-#define CONN_ENCRYPT_BYTES (64u << 10)
-#define CONN_CIPHER_QUEUED (512u << 10)
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
@@ -356,23 +352,10 @@ void hpxi_conn_flush(hpx_conn *conn)
     if (conn->sock == NULL || conn->sock->state != HPXI_SOCK_OPEN) {
         return;
     }
-    hpxi_buf *out = hpxi_sock_out(conn->sock);
-    while (hpxi_buf_size(&conn->plain_out) != 0 &&
-           hpxi_sock_queued(conn->sock) < CONN_CIPHER_QUEUED) {
-        hpx_span part = hpxi_buf_span(&conn->plain_out);
-        part.size = part.size < CONN_ENCRYPT_BYTES ? part.size : CONN_ENCRYPT_BYTES;
-        hpx_error error;
-        const hpx_status status = hpxi_tls_write(conn->tls, part, out, &error);
-        if (status != HPX_OK) {
-            error.status = status;
-            hpxi_conn_fail(conn, &error);
-            return;
-        }
-        hpxi_buf_consume(&conn->plain_out, part.size);
-        hpxi_sock_mark(conn->sock);
-        if (hpxi_buf_size(&conn->plain_out) != 0) {
-            hpxi_sock_flush(conn->sock); /* keep the wire busy while the rest is encrypted */
-        }
+    hpx_error error;
+    if (hpxi_encrypt(conn->tls, &conn->plain_out, conn->sock, &error) != HPX_OK) {
+        hpxi_conn_fail(conn, &error);
+        return;
     }
     if (hpxi_buf_size(&conn->plain_out) == 0) {
         if (conn->finish) {

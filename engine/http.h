@@ -15,6 +15,7 @@
  *           http_conn.c      a connection: dial, TLS, bytes, close
  *           http_h1.c        one exchange at a time on it
  *           http_h2.c        streams on it
+ *           http_board.c     what other threads may read of connections and counters
  *           http_core.c      a client on its shard, and the shard's steps for all of them
  *           http_client.c    the public functions, of clients on a shard
  *           http_port.c      the same for clients on a port
@@ -31,6 +32,7 @@
 #include <hpx/http.h>
 
 #include "engine/dial.h"
+#include "engine/http_board.h"
 #include "engine/http_pack.h"
 #include "engine/shard.h"
 #include "h1/content.h"
@@ -100,8 +102,8 @@ struct hpxi_http_request {
     bool redirecting; /* a 3xx that is to be followed: its body is of no interest */
     bool decoding;
     hpxi_h1_content *decoder; /* made on first use, kept */
-    hpxi_buf next_packed; /* of the redirect */
-    hpxi_buf head;        /* headers and trailers that cannot be views (http_deliver.c) */
+    hpxi_buf next_packed;     /* of the redirect */
+    hpxi_buf head;            /* headers and trailers that cannot be views (http_deliver.c) */
     uint32_t head_count;
     uint32_t trailer_count;
     size_t trailers_at; /* offset in `head` */
@@ -140,6 +142,7 @@ typedef enum hpxi_http_conn_state {
 struct hpxi_http_conn {
     hpxi_pool_item item;
     hpxi_http_core *core;
+    hpxi_http_entry *entry; /* where other threads read about it */
     hpxi_http_conn_state state;
     hpxi_http_origin origin; /* decoded from the key, which the item holds */
     hpxi_dial dial;
@@ -174,35 +177,6 @@ struct hpxi_http_conn {
     bool on_settle;
 };
 
-/* Written by the shard alone; readable by any thread. */
-typedef struct hpxi_http_counters {
-    alignas(HPXI_CACHE_LINE) hpxi_counter requests;
-    hpxi_counter done;
-    hpxi_counter failed;
-    hpxi_counter timeouts;
-    hpxi_counter cancelled;
-    hpxi_counter retries;
-    hpxi_counter retries_goaway;
-    hpxi_counter retries_refused;
-    hpxi_counter retries_idle_closed;
-    hpxi_counter redirects;
-    hpxi_counter connects;
-    hpxi_counter connects_failed;
-    hpxi_counter reused;
-    hpxi_counter waited;
-    hpxi_counter idle_died;
-    hpxi_counter idle_expired;
-    hpxi_counter evicted;
-    hpxi_counter connections;
-    hpxi_counter idle;
-    hpxi_counter h2_bytes;
-    hpxi_counter h2_last_read_ns;
-    hpxi_counter h2_rtt_ns;
-    hpxi_counter h2_bdp_bytes;
-    hpxi_counter h2_window_bytes;
-    hpxi_counter h2_keep_alive_timeouts;
-} hpxi_http_counters;
-
 /* A client on one shard. */
 struct hpxi_http_core {
     hpx_shard *shard;
@@ -229,8 +203,9 @@ struct hpxi_http_core {
     hpxi_http_core *next_settle;
     hpxi_http_core *next; /* the shard's */
     hpxi_http_core *prev;
-    hpxi_http_counters *counters; /* its own, or the link's, which live longer */
-    hpxi_http_counters own_counters;
+    hpxi_http_board *board; /* the settings', once it is started */
+    bool board_published;
+    hpxi_http_counters *counters; /* the board's */
 };
 
 /* ---- http_core.c ----------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
  * http_client.c - the public functions on a client: here for those on a shard; those on a port are
  * passed on to http_port.c.
  *
- * Threads   The client's.
+ * Threads   The client's, but for the counters and connections (any).
  */
 #include "engine/http_client.h"
 
@@ -34,6 +34,21 @@ const char *hpx_http_processed_name(hpx_http_processed processed)
         break;
     case HPX_HTTP_PROCESSED_YES:
         return "yes";
+    }
+    return "unknown";
+}
+
+const char *hpx_http_connection_state_name(hpx_http_connection_state state)
+{
+    switch (state) {
+    case HPX_HTTP_CONNECTION_CONNECTING:
+        return "connecting";
+    case HPX_HTTP_CONNECTION_OPEN:
+        return "open";
+    case HPX_HTTP_CONNECTION_CLOSING:
+        return "closing";
+    case HPX_HTTP_CONNECTION_LOST:
+        return "lost";
     }
     return "unknown";
 }
@@ -210,47 +225,13 @@ hpx_status hpx_http_warm_up(
     return status;
 }
 
-static void stats_max(uint64_t *out, const hpxi_counter *counter)
-{
-    const uint64_t value = hpxi_counter_read(counter);
-    *out = value > *out ? value : *out;
-}
-
-void hpxi_http_stats_add(hpx_http_stats *out, const hpxi_http_counters *from)
-{
-    out->requests += hpxi_counter_read(&from->requests);
-    out->done += hpxi_counter_read(&from->done);
-    out->failed += hpxi_counter_read(&from->failed);
-    out->timeouts += hpxi_counter_read(&from->timeouts);
-    out->cancelled += hpxi_counter_read(&from->cancelled);
-    out->retries += hpxi_counter_read(&from->retries);
-    out->retries_goaway += hpxi_counter_read(&from->retries_goaway);
-    out->retries_refused += hpxi_counter_read(&from->retries_refused);
-    out->retries_idle_closed += hpxi_counter_read(&from->retries_idle_closed);
-    out->redirects += hpxi_counter_read(&from->redirects);
-    out->connects += hpxi_counter_read(&from->connects);
-    out->connects_failed += hpxi_counter_read(&from->connects_failed);
-    out->reused += hpxi_counter_read(&from->reused);
-    out->waited += hpxi_counter_read(&from->waited);
-    out->idle_died += hpxi_counter_read(&from->idle_died);
-    out->idle_expired += hpxi_counter_read(&from->idle_expired);
-    out->evicted += hpxi_counter_read(&from->evicted);
-    out->connections += hpxi_counter_read(&from->connections);
-    out->idle += hpxi_counter_read(&from->idle);
-    out->h2_bytes += hpxi_counter_read(&from->h2_bytes);
-    out->h2_keep_alive_timeouts += hpxi_counter_read(&from->h2_keep_alive_timeouts);
-    stats_max(&out->h2_last_read_ns, &from->h2_last_read_ns);
-    stats_max(&out->h2_rtt_ns, &from->h2_rtt_ns);
-    stats_max(&out->h2_bdp_bytes, &from->h2_bdp_bytes);
-    stats_max(&out->h2_window_bytes, &from->h2_window_bytes);
-}
-
 void hpx_http_get_stats(const hpx_http_client *client, hpx_http_stats *out)
 {
-    *out = (hpx_http_stats){0};
-    if (client->core != NULL) {
-        hpxi_http_stats_add(out, client->core->counters);
-    } else {
-        hpxi_http_port_stats(client, out);
-    }
+    hpxi_http_boards_count(&client->settings->boards, out);
+}
+
+uint32_t
+hpx_http_connections(const hpx_http_client *client, hpx_http_connection_stats *out, uint32_t max)
+{
+    return hpxi_http_boards_read(&client->settings->boards, out, max);
 }

@@ -15,7 +15,8 @@ typedef struct hpxi_http_port_slot {
     void *user;
     uint32_t shard;
     bool open;
-    bool cancel_owed; /* the command ring had no room */
+    bool cancelled;   /* one cancel is enough: more of them would fill the ring */
+    bool cancel_owed; /* the command ring had no room for it */
 } hpxi_http_port_slot;
 
 struct hpx_http_client {
@@ -49,9 +50,5 @@ hpx_status hpxi_http_port_cancel(hpx_http_client *client, hpx_http_id id);
 hpx_status hpxi_http_port_resume(hpx_http_client *client, hpx_http_id id);
 hpx_status hpxi_http_port_warm_up(
     hpx_http_client *client, const hpx_http_request *request, uint32_t count, hpx_error *error);
-void hpxi_http_port_stats(const hpx_http_client *client, hpx_http_stats *out);
-
-/* http_client.c */
-void hpxi_http_stats_add(hpx_http_stats *out, const hpxi_http_counters *from);
 
 #endif /* HPXI_HTTP_CLIENT_H */

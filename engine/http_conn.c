@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/encrypt.h"
 #include "engine/engine.h"
 #include "engine/error.h"
 #include "engine/http.h"
@@ -22,10 +23,6 @@
 
 #define REQUEST_OF_WAITER(waiter)                                                                  \
     ((hpxi_http_request *)(void *)((char *)(waiter)-offsetof(hpxi_http_request, waiter)))
-
-/* Bytes to encrypt at a time, and cipher bytes to have waiting before encrypting more. */
-#define CONN_ENCRYPT_BYTES (64u << 10)
-#define CONN_CIPHER_QUEUED (512u << 10)
 
 /* An idle connection used again sooner than this is not asked whether it is alive: what could have
  * ended it is on its way to us anyway. */
@@ -77,6 +74,7 @@ static void conn_drop(hpxi_http_conn *conn)
 {
     HPX_ASSERT(conn->item.state == HPXI_POOL_CLOSING);
     conn->state = HPXI_HTTP_CLOSING;
+    hpxi_http_entry_set(conn->entry, HPX_HTTP_CONNECTION_CLOSING);
     hpxi_wheel *wheel = &conn->core->shard->owner.wheel;
     hpxi_dial_cancel(&conn->dial);
     hpxi_wheel_cancel(wheel, &conn->deadline);
@@ -166,12 +164,19 @@ void hpxi_http_conn_abort(hpxi_http_conn *conn)
 
 /* ---- Sockets and TLS ------------------------------------------------------------------------- */
 
+static void conn_show(hpxi_http_conn *conn)
+{
+    hpxi_http_entry_set_version(conn->entry, conn->is_h2 ? HPX_HTTP_2 : HPX_HTTP_1_1);
+    hpxi_http_entry_set(conn->entry, HPX_HTTP_CONNECTION_OPEN);
+}
+
 static void conn_open(hpxi_http_conn *conn)
 {
     hpxi_http_core *core = conn->core;
     hpxi_wheel_cancel(&core->shard->owner.wheel, &conn->deadline);
     conn->state = HPXI_HTTP_OPEN;
     if (!conn->is_h2) {
+        conn_show(conn);
         hpxi_http_h1_open(conn);
         hpxi_pool_ready(&core->pool, &conn->item, HPXI_POOL_UNIQUE, 1, core->shard->owner.now_ns);
         return;
@@ -181,6 +186,7 @@ static void conn_open(hpxi_http_conn *conn)
         hpxi_http_conn_fail_with(conn, HPX_E_NO_MEMORY, "no memory for an HTTP/2 session");
         return;
     }
+    conn_show(conn);
     const uint32_t room = hpxi_h2_can_open(conn->h2);
     hpxi_pool_ready(&core->pool, &conn->item, HPXI_POOL_SHARED, room, core->shard->owner.now_ns);
     hpxi_http_conn_mark(conn);
@@ -273,6 +279,7 @@ static void conn_plain(hpxi_http_conn *conn, const uint8_t *data, size_t size)
     if (conn->is_h2) {
         hpxi_http_h2_bytes(conn, data, size);
     } else {
+        hpxi_http_entry_read(conn->entry, conn->core->shard->owner.now_ns);
         hpxi_http_h1_bytes(conn, data, size);
     }
 }
@@ -461,6 +468,9 @@ static hpxi_pool_item *conn_connect(hpxi_pool *pool, hpxi_pool_key *key)
         &shard->owner.wheel,
         &shard->owner.now_ns);
     conn_link(conn);
+    const hpxi_http_origin *origin = &conn->origin;
+    conn->entry = hpxi_http_board_enter(
+        core->board, origin->is_tls, origin->host, origin->port, shard->owner.now_ns);
     const hpx_http_config *config = &core->settings->config;
     const uint64_t timeout_ns = config->connect_timeout_ns;
     const hpxi_dial_config dial = {
@@ -577,23 +587,10 @@ void hpxi_http_conn_resume_body(hpxi_http_conn *conn, hpxi_http_request *request
 /* Encrypts what waits, within the limits. False: more waits, and the socket is not stuck. */
 static bool conn_encrypt(hpxi_http_conn *conn)
 {
-    hpxi_buf *out = hpxi_sock_out(conn->sock);
-    while (hpxi_buf_size(&conn->plain_out) != 0 &&
-           hpxi_sock_queued(conn->sock) < CONN_CIPHER_QUEUED) {
-        hpx_span part = hpxi_buf_span(&conn->plain_out);
-        part.size = part.size < CONN_ENCRYPT_BYTES ? part.size : CONN_ENCRYPT_BYTES;
-        hpx_error error = {0};
-        const hpx_status status = hpxi_tls_write(conn->tls, part, out, &error);
-        if (status != HPX_OK) {
-            error.status = status;
-            hpxi_http_conn_fail(conn, &error);
-            return true;
-        }
-        hpxi_buf_consume(&conn->plain_out, part.size);
-        hpxi_sock_mark(conn->sock);
-        if (hpxi_buf_size(&conn->plain_out) != 0) {
-            hpxi_sock_flush(conn->sock); /* keep the wire busy while the rest is encrypted */
-        }
+    hpx_error error;
+    if (hpxi_encrypt(conn->tls, &conn->plain_out, conn->sock, &error) != HPX_OK) {
+        hpxi_http_conn_fail(conn, &error);
+        return true;
     }
     return hpxi_buf_size(&conn->plain_out) == 0 || conn->sock->stuck;
 }
@@ -637,6 +634,7 @@ static void conn_free(hpxi_http_conn *conn)
         }
     }
     hpxi_h2_free(conn->h2);
+    hpxi_http_board_leave(core->board, conn->entry); /* the session wrote to it */
     hpxi_tls_free(conn->tls);
     if (conn->reader_made) {
         hpxi_h1_reader_fini(&conn->reader);

@@ -39,7 +39,7 @@ hpxi_http_core *hpxi_http_core_new(hpx_shard *shard, hpxi_http_settings *setting
     core->settings = settings;
     core->shard = shard;
     core->generation = 1;
-    core->counters = &core->own_counters;
+    core->board = hpxi_http_board_new(allocator, settings->config.connections_max, shard->index);
     const uint32_t slots = core_slots(core);
     const size_t headers = 2 * (size_t)settings->config.headers_max;
     core->slots = hpxi_alloc_zero(allocator, slots * sizeof(core->slots[0]), sizeof(void *));
@@ -47,10 +47,11 @@ hpxi_http_core *hpxi_http_core_new(hpx_shard *shard, hpxi_http_settings *setting
     core->headers = hpxi_alloc(allocator, headers * sizeof(hpx_http_header), sizeof(void *));
     core->decoded = hpxi_alloc(allocator, HPXI_HTTP_DECODE_BYTES, HPXI_CACHE_LINE);
     if (core->slots == NULL || core->free_slots == NULL || core->headers == NULL ||
-        core->decoded == NULL) {
+        core->decoded == NULL || core->board == NULL) {
         hpxi_http_core_free(core);
         return NULL;
     }
+    core->counters = &core->board->counters;
     for (uint32_t i = 0; i < slots; i++) {
         core->free_slots[i] = slots - 1 - i; /* taken from the end: 0 first */
     }
@@ -93,6 +94,9 @@ void hpxi_http_core_free(hpxi_http_core *core)
         core->headers,
         2 * (size_t)core->settings->config.headers_max * sizeof(hpx_http_header));
     hpxi_free(allocator, core->decoded, HPXI_HTTP_DECODE_BYTES);
+    if (!core->board_published) {
+        hpxi_http_board_free(core->board);
+    }
     hpxi_http_settings_release(core->settings);
     hpxi_free(allocator, core, sizeof(*core));
 }
@@ -118,6 +122,8 @@ void hpxi_http_core_start(hpxi_http_core *core)
     };
     hpxi_pool_init(&core->pool, &hpxi_http_pool_ops, &pool, shard->allocator, core);
     hpxi_timer_init(&core->expiry, core_on_expiry);
+    hpxi_http_boards_publish(&core->settings->boards, core->board);
+    core->board_published = true;
     core->next = shard->owner.http.cores;
     if (core->next != NULL) {
         core->next->prev = core;

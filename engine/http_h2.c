@@ -40,6 +40,7 @@ bool hpxi_http_h2_open(hpxi_http_conn *conn)
         from->h2_keep_alive_ns == HPX_NEVER ? 0 : from->h2_keep_alive_ns;
     config.ping.keep_alive_timeout_ns = from->h2_keep_alive_timeout_ns;
     config.ping.keep_alive_while_idle = from->h2_keep_alive_while_idle;
+    config.ping.stats = &conn->entry->ping;
     config.limits.memory_bytes_max += 2 * (size_t)from->h2_window_bytes_max;
     return hpxi_h2_new(&conn->h2, &config, conn->core->shard->allocator, h2_now(conn)) == HPX_OK;
 }

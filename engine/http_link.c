@@ -33,7 +33,6 @@ hpx_status hpxi_http_link_new(
         return HPX_E_NO_MEMORY;
     }
     link->shard.core->link = link;
-    link->shard.core->counters = &link->counters;
     hpxi_port_core_retain(port);
     link->port_core = port;
     atomic_store_explicit(&link->shared.refs, 2, memory_order_relaxed);

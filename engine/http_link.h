@@ -86,7 +86,6 @@ struct hpxi_http_link {
 
     hpxi_spsc commands;
     hpxi_spsc events;
-    hpxi_http_counters counters;
 
     struct {
         hpxi_http_core *core;

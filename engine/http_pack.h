@@ -15,6 +15,7 @@
 
 #include <hpx/http.h>
 
+#include "engine/http_board.h"
 #include "engine/override.h"
 #include "engine/url.h"
 #include "h1/syntax.h"
@@ -36,6 +37,7 @@ typedef struct hpxi_http_settings {
     hpx_http_config config; /* defaults filled in; its strings are in `strings` */
     hpx_tls_context *tls;   /* a reference; NULL: the engine's default, when it is needed */
     _Atomic(hpx_tls_context *) default_tls; /* a reference, once it was needed */
+    hpxi_http_boards boards;                /* of the client's shards, for any thread to read */
     char *strings;
     size_t strings_bytes;
     const char *secrets[HPXI_HTTP_SECRETS_MAX];

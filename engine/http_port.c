@@ -342,10 +342,11 @@ hpx_status hpxi_http_port_cancel(hpx_http_client *client, hpx_http_id id)
     if (slot == NULL) {
         return HPX_E_STALE;
     }
-    if (!slot->cancel_owed && !port_push_cancel(client, slot)) {
+    if (!slot->cancelled && !port_push_cancel(client, slot)) {
         slot->cancel_owed = true;
         client->cancels_owed++;
     }
+    slot->cancelled = true;
     return HPX_OK;
 }
 
@@ -412,15 +413,6 @@ hpx_status hpxi_http_port_warm_up(
         }
     }
     return status;
-}
-
-void hpxi_http_port_stats(const hpx_http_client *client, hpx_http_stats *out)
-{
-    for (uint32_t i = 0; i < client->shard_count; i++) {
-        if (client->links[i] != NULL) {
-            hpxi_http_stats_add(out, &client->links[i]->counters);
-        }
-    }
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */

@@ -12,15 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/encrypt.h"
 #include "engine/error.h"
 #include "engine/http_server.h"
 
 #define CONN_OF(member_ptr, member)                                                                \
     ((hpxi_server_conn *)(void *)((char *)(member_ptr)-offsetof(hpxi_server_conn, member)))
-
-/* Bytes to encrypt at a time, and cipher bytes to have waiting before encrypting more. */
-#define CONN_ENCRYPT_BYTES (64u << 10)
-#define CONN_CIPHER_QUEUED (512u << 10)
 
 /* What tells HTTP/2 from a method of HTTP/1.1: the beginning of its preface (RFC 9113 3.4). */
 static const char conn_preface[] = "PRI * HTTP/2.0\r\n";
@@ -524,23 +521,10 @@ void hpxi_server_accept(hpx_http_server *server, int fd)
 /* Encrypts what waits, within the limits. False: more waits, and the socket is not stuck. */
 static bool conn_encrypt(hpxi_server_conn *conn)
 {
-    hpxi_buf *out = hpxi_sock_out(conn->sock);
-    while (hpxi_buf_size(&conn->plain_out) != 0 &&
-           hpxi_sock_queued(conn->sock) < CONN_CIPHER_QUEUED) {
-        hpx_span part = hpxi_buf_span(&conn->plain_out);
-        part.size = part.size < CONN_ENCRYPT_BYTES ? part.size : CONN_ENCRYPT_BYTES;
-        hpx_error error = {0};
-        const hpx_status status = hpxi_tls_write(conn->tls, part, out, &error);
-        if (status != HPX_OK) {
-            error.status = status;
-            hpxi_server_fail(conn, &error);
-            return true;
-        }
-        hpxi_buf_consume(&conn->plain_out, part.size);
-        hpxi_sock_mark(conn->sock);
-        if (hpxi_buf_size(&conn->plain_out) != 0) {
-            hpxi_sock_flush(conn->sock); /* keep the wire busy while the rest is encrypted */
-        }
+    hpx_error error;
+    if (hpxi_encrypt(conn->tls, &conn->plain_out, conn->sock, &error) != HPX_OK) {
+        hpxi_server_fail(conn, &error);
+        return true;
     }
     return hpxi_buf_size(&conn->plain_out) == 0 || conn->sock->stuck;
 }

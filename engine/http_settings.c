@@ -245,6 +245,7 @@ void hpxi_http_settings_release(hpxi_http_settings *settings)
         atomic_fetch_sub_explicit(&settings->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    hpxi_http_boards_free(&settings->boards);
     hpx_tls_context_release(settings->tls);
     hpx_tls_context_release(atomic_load_explicit(&settings->default_tls, memory_order_relaxed));
     hpxi_free(settings->allocator, settings->strings, settings->strings_bytes);

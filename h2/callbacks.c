@@ -306,7 +306,7 @@ static void frame_ping(hpxi_h2 *h2, const nghttp2_frame *frame)
         if (window_bytes != 0) {
             h2->window_wanted = window_bytes;
         }
-        const hpxi_h2_ping_snapshot stats = hpxi_h2_ping_read(&h2->ping.stats);
+        const hpxi_h2_ping_snapshot stats = hpxi_h2_ping_read(h2->ping.stats);
         hpxi_h2_event *event = hpxi_h2_session_push(h2, HPXI_H2_PONG, HPXI_H2_NO_STREAM);
         event->pong.rtt_ns = stats.rtt_ns;
         event->pong.window_bytes = stats.window_bytes;

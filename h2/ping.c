@@ -15,6 +15,16 @@
 #define PING_DELAY_DIVISOR    8u                  /* least delay, as a part of the configured one */
 #define PING_SAMPLE_BYTES_MAX (UINT64_C(1) << 34) /* times 10^9 still fits into 64 bits */
 
+void hpxi_h2_ping_clear(hpxi_h2_ping_stats *stats)
+{
+    atomic_store_explicit(&stats->bytes, 0, memory_order_release);
+    atomic_store_explicit(&stats->last_read_at_ns, 0, memory_order_release);
+    atomic_store_explicit(&stats->rtt_ns, 0, memory_order_release);
+    atomic_store_explicit(&stats->bdp_bytes, 0, memory_order_release);
+    atomic_store_explicit(&stats->window_bytes, 0, memory_order_release);
+    atomic_store_explicit(&stats->keep_alive_timed_out, false, memory_order_release);
+}
+
 void hpxi_h2_ping_init(hpxi_h2_ping *ping, const hpxi_h2_ping_config *config, uint64_t now_ns)
 {
     HPX_ASSERT(config->window_bytes != 0);
@@ -28,14 +38,16 @@ void hpxi_h2_ping_init(hpxi_h2_ping *ping, const hpxi_h2_ping_config *config, ui
             .sample_delay_ns = config->sample_delay_ns,
             .sample_at_ns =
                 config->window_bytes == config->window_bytes_max ? HPXI_H2_NEVER_NS : now_ns}};
-    atomic_store_explicit(&ping->stats.last_read_at_ns, now_ns, memory_order_relaxed);
-    atomic_store_explicit(&ping->stats.bdp_bytes, config->window_bytes, memory_order_relaxed);
-    atomic_store_explicit(&ping->stats.window_bytes, config->window_bytes, memory_order_relaxed);
+    ping->stats = config->stats != NULL ? config->stats : &ping->own;
+    hpxi_h2_ping_clear(ping->stats);
+    atomic_store_explicit(&ping->stats->last_read_at_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->bdp_bytes, config->window_bytes, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->window_bytes, config->window_bytes, memory_order_relaxed);
 }
 
 bool hpxi_h2_ping_is_valid(const hpxi_h2_ping *ping)
 {
-    const hpxi_h2_ping_snapshot stats = hpxi_h2_ping_read(&ping->stats);
+    const hpxi_h2_ping_snapshot stats = hpxi_h2_ping_read(ping->stats);
     if (stats.window_bytes < ping->owner.config.window_bytes ||
         stats.window_bytes > ping->owner.config.window_bytes_max ||
         ping->owner.sample_delay_ns > ping->owner.config.sample_delay_ns_max ||
@@ -60,7 +72,7 @@ static uint64_t ping_later(uint64_t at_ns, uint64_t by_ns)
 
 static uint64_t ping_last_read_at(const hpxi_h2_ping *ping)
 {
-    return atomic_load_explicit(&ping->stats.last_read_at_ns, memory_order_relaxed);
+    return atomic_load_explicit(&ping->stats->last_read_at_ns, memory_order_relaxed);
 }
 
 uint64_t hpxi_h2_ping_deadline_ns(const hpxi_h2_ping *ping, uint32_t stream_count)
@@ -104,7 +116,7 @@ hpxi_h2_ping_action hpxi_h2_ping_poll(hpxi_h2_ping *ping, uint32_t stream_count,
         return HPXI_H2_PING_SEND;
     }
     ping->owner.state = HPXI_H2_PING_TIMED_OUT;
-    atomic_store_explicit(&ping->stats.keep_alive_timed_out, true, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->keep_alive_timed_out, true, memory_order_relaxed);
     return HPXI_H2_PING_GIVE_UP;
 }
 
@@ -120,13 +132,13 @@ void hpxi_h2_ping_sent(hpxi_h2_ping *ping, uint64_t now_ns)
 static void ping_smooth_rtt(hpxi_h2_ping *ping, uint64_t sample_ns)
 {
     sample_ns = sample_ns == 0 ? 1 : sample_ns; /* 0 means unknown */
-    uint64_t rtt_ns = atomic_load_explicit(&ping->stats.rtt_ns, memory_order_relaxed);
+    uint64_t rtt_ns = atomic_load_explicit(&ping->stats->rtt_ns, memory_order_relaxed);
     if (rtt_ns == 0) {
         rtt_ns = sample_ns;
     } else {
         rtt_ns = rtt_ns - (rtt_ns >> PING_RTT_SHIFT) + (sample_ns >> PING_RTT_SHIFT);
     }
-    atomic_store_explicit(&ping->stats.rtt_ns, rtt_ns == 0 ? 1 : rtt_ns, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->rtt_ns, rtt_ns == 0 ? 1 : rtt_ns, memory_order_relaxed);
 }
 
 /* Nothing new: ask more rarely. */
@@ -145,8 +157,8 @@ static void ping_back_off(hpxi_h2_ping *ping)
 /* The new BDP, or 0 when the sample says nothing new. */
 static uint64_t ping_estimate(hpxi_h2_ping *ping, uint64_t sample_bytes)
 {
-    const uint64_t rtt_ns = atomic_load_explicit(&ping->stats.rtt_ns, memory_order_relaxed);
-    const uint64_t bdp_bytes = atomic_load_explicit(&ping->stats.bdp_bytes, memory_order_relaxed);
+    const uint64_t rtt_ns = atomic_load_explicit(&ping->stats->rtt_ns, memory_order_relaxed);
+    const uint64_t bdp_bytes = atomic_load_explicit(&ping->stats->bdp_bytes, memory_order_relaxed);
     if (sample_bytes > PING_SAMPLE_BYTES_MAX) {
         sample_bytes = PING_SAMPLE_BYTES_MAX;
     }
@@ -174,7 +186,7 @@ uint32_t hpxi_h2_ping_acknowledged(hpxi_h2_ping *ping, uint64_t now_ns)
     ping->owner.state = HPXI_H2_PING_QUIET;
     ping->owner.is_sample = false;
     ping_smooth_rtt(ping, now_ns - ping->owner.sent_at_ns);
-    const uint64_t bytes = atomic_load_explicit(&ping->stats.bytes, memory_order_relaxed);
+    const uint64_t bytes = atomic_load_explicit(&ping->stats->bytes, memory_order_relaxed);
     if (!is_sample) {
         ping->owner.bytes_at_start = bytes; /* of a sample that was wanted meanwhile */
         return 0;
@@ -187,8 +199,9 @@ uint32_t hpxi_h2_ping_acknowledged(hpxi_h2_ping *ping, uint64_t now_ns)
         const uint64_t half_ns = ping->owner.sample_delay_ns / 2;
         ping->owner.stable_count = 0;
         ping->owner.sample_delay_ns = half_ns < least_ns ? least_ns : half_ns;
-        atomic_store_explicit(&ping->stats.bdp_bytes, bdp_bytes, memory_order_relaxed);
-        atomic_store_explicit(&ping->stats.window_bytes, (uint32_t)bdp_bytes, memory_order_relaxed);
+        atomic_store_explicit(&ping->stats->bdp_bytes, bdp_bytes, memory_order_relaxed);
+        atomic_store_explicit(
+            &ping->stats->window_bytes, (uint32_t)bdp_bytes, memory_order_relaxed);
     }
     ping->owner.sample_at_ns = ping_later(now_ns, ping->owner.sample_delay_ns);
     HPX_XASSERT(hpxi_h2_ping_is_valid(ping));
@@ -198,11 +211,11 @@ uint32_t hpxi_h2_ping_acknowledged(hpxi_h2_ping *ping, uint64_t now_ns)
 hpxi_h2_ping_snapshot hpxi_h2_ping_read(const hpxi_h2_ping_stats *stats)
 {
     return (hpxi_h2_ping_snapshot){
-        .bytes = atomic_load_explicit(&stats->bytes, memory_order_relaxed),
-        .last_read_at_ns = atomic_load_explicit(&stats->last_read_at_ns, memory_order_relaxed),
-        .rtt_ns = atomic_load_explicit(&stats->rtt_ns, memory_order_relaxed),
-        .bdp_bytes = atomic_load_explicit(&stats->bdp_bytes, memory_order_relaxed),
-        .window_bytes = atomic_load_explicit(&stats->window_bytes, memory_order_relaxed),
+        .bytes = atomic_load_explicit(&stats->bytes, memory_order_acquire),
+        .last_read_at_ns = atomic_load_explicit(&stats->last_read_at_ns, memory_order_acquire),
+        .rtt_ns = atomic_load_explicit(&stats->rtt_ns, memory_order_acquire),
+        .bdp_bytes = atomic_load_explicit(&stats->bdp_bytes, memory_order_acquire),
+        .window_bytes = atomic_load_explicit(&stats->window_bytes, memory_order_acquire),
         .keep_alive_timed_out =
-            atomic_load_explicit(&stats->keep_alive_timed_out, memory_order_relaxed)};
+            atomic_load_explicit(&stats->keep_alive_timed_out, memory_order_acquire)};
 }

@@ -6,7 +6,8 @@
  *           PING and how large the receive windows should be. Sans-IO: time is a parameter.
  * Threads   hpxi_h2_ping_stats has one writer, the shard thread, and any number of readers. The
  *           rest of hpxi_h2_ping belongs to the shard thread.
- * Memory    None but the struct itself; it never moves.
+ * Memory    None but the struct itself; it never moves. The statistics may be the user's, so that
+ *           they outlive the connection for whoever reads them.
  *
  *                 hpxi_h2_ping_poll(): a sample or a keep-alive is due
  *      QUIET ------------------------------------------------------------> IN_FLIGHT
@@ -30,9 +31,11 @@
 #define HPXI_H2_LATER_NS   (UINT64_MAX - 1) /* of a sample: not while one is under way */
 
 /*
- * What a watchdog and the metrics read: one cache line. All stores and loads are relaxed, because
- * each member is a number of its own and none publishes other memory. With one writer an addition
- * is a load, an add and a store; no locked instruction is needed, and none is used.
+ * What a watchdog and the metrics read: one cache line. Stores are relaxed, because each member is
+ * a number of its own and none publishes other memory; only those of hpxi_h2_ping_clear() release,
+ * and readers acquire, so that who sees a number of this use of the line sees that it is in use
+ * anew (C17 5.1.2.4: the writer's later stores belong to the release sequence). With one writer an
+ * addition is a load, an add and a store; no locked instruction is needed, and none is used.
  */
 typedef struct hpxi_h2_ping_stats {
     alignas(HPXI_H2_CACHE_LINE) _Atomic uint64_t bytes; /* payload of DATA frames received */
@@ -63,6 +66,7 @@ typedef struct hpxi_h2_ping_config {
     uint64_t keep_alive_interval_ns; /* PING after so long without a frame; 0: no keep-alive */
     uint64_t keep_alive_timeout_ns;  /* no frame for so long after that PING: timed out */
     bool keep_alive_while_idle;      /* also while no stream is open */
+    hpxi_h2_ping_stats *stats;       /* where they are kept, borrowed; NULL: in the ping itself */
 } hpxi_h2_ping_config;
 
 /* Windows from 256 KiB to 16 MiB, samples 100 ms to 10 s apart, PING after 15 s, timeout 10 s, not
@@ -87,8 +91,9 @@ typedef enum hpxi_h2_ping_action {
 } hpxi_h2_ping_action;
 
 typedef struct hpxi_h2_ping {
-    hpxi_h2_ping_stats stats; /* shared: relaxed atomics, one writer */
-    struct {                  /* shard thread only */
+    hpxi_h2_ping_stats own;
+    hpxi_h2_ping_stats *stats; /* `own`, or the user's: relaxed atomics, one writer */
+    struct {                   /* shard thread only */
         hpxi_h2_ping_config config;
         hpxi_h2_ping_state state;
         bool sample_wanted;         /* DATA arrived, and the last sample is long enough ago */
@@ -105,6 +110,9 @@ typedef struct hpxi_h2_ping {
 /* `config` is copied. @thread the shard's, as everything below but hpxi_h2_ping_read() */
 void hpxi_h2_ping_init(hpxi_h2_ping *ping, const hpxi_h2_ping_config *config, uint64_t now_ns);
 
+/* All zero: hpxi_h2_ping_init() does it, too. @thread the writer */
+void hpxi_h2_ping_clear(hpxi_h2_ping_stats *stats);
+
 /* The invariant, for HPX_XASSERT and tests. */
 bool hpxi_h2_ping_is_valid(const hpxi_h2_ping *ping);
 
@@ -120,16 +128,16 @@ static inline void hpxi_h2_ping_want_sample(hpxi_h2_ping *ping, uint64_t bytes_b
 /* One frame that is not DATA was read. @alloc never */
 static inline void hpxi_h2_ping_record_non_data(hpxi_h2_ping *ping, uint64_t now_ns)
 {
-    atomic_store_explicit(&ping->stats.last_read_at_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->last_read_at_ns, now_ns, memory_order_relaxed);
 }
 
 /* One DATA frame, or a part of one, with `bytes` of payload was read. @alloc never */
 static inline void hpxi_h2_ping_record_data(hpxi_h2_ping *ping, uint32_t bytes, uint64_t now_ns)
 {
     /* One writer: nobody can store between this load and this store. */
-    const uint64_t before = atomic_load_explicit(&ping->stats.bytes, memory_order_relaxed);
-    atomic_store_explicit(&ping->stats.bytes, before + bytes, memory_order_relaxed);
-    atomic_store_explicit(&ping->stats.last_read_at_ns, now_ns, memory_order_relaxed);
+    const uint64_t before = atomic_load_explicit(&ping->stats->bytes, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->bytes, before + bytes, memory_order_relaxed);
+    atomic_store_explicit(&ping->stats->last_read_at_ns, now_ns, memory_order_relaxed);
     if (HPXI_UNLIKELY(now_ns >= ping->owner.sample_at_ns)) {
         hpxi_h2_ping_want_sample(ping, before);
     }
@@ -151,7 +159,7 @@ uint32_t hpxi_h2_ping_acknowledged(hpxi_h2_ping *ping, uint64_t now_ns);
  * It may be in the past. */
 uint64_t hpxi_h2_ping_deadline_ns(const hpxi_h2_ping *ping, uint32_t stream_count);
 
-/* @thread any, while the ping object lives */
+/* @thread any, while `stats` lives */
 hpxi_h2_ping_snapshot hpxi_h2_ping_read(const hpxi_h2_ping_stats *stats);
 
 #endif /* HPXI_H2_PING_H */

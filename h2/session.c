@@ -566,5 +566,5 @@ void hpxi_h2_get_info(const hpxi_h2 *h2, hpxi_h2_info *out)
 
 const hpxi_h2_ping_stats *hpxi_h2_stats(const hpxi_h2 *h2)
 {
-    return &h2->ping.stats;
+    return h2->ping.stats;
 }

@@ -434,7 +434,7 @@ typedef struct hpxi_h2_info {
 void hpxi_h2_get_info(const hpxi_h2 *h2, hpxi_h2_info *out);
 
 /* RTT, BDP, window, bytes, last read, keep-alive: the one part that any thread may read, through
- * hpxi_h2_ping_read(), while the session lives. */
+ * hpxi_h2_ping_read(), while the session lives; or what config.ping.stats points to. */
 const hpxi_h2_ping_stats *hpxi_h2_stats(const hpxi_h2 *h2);
 
 #endif /* HPXI_H2_SESSION_H */

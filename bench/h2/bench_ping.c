@@ -86,7 +86,7 @@ uint64_t bench_ping_total(void)
 {
     uint64_t total = locked.bytes;
     for (int i = 0; i < BENCH_PING_THREADS; i++) {
-        total += atomic_load(&added[i].bytes) + hpxi_h2_ping_read(&pings[i].stats).bytes;
+        total += atomic_load(&added[i].bytes) + hpxi_h2_ping_read(pings[i].stats).bytes;
     }
     return total;
 }

@@ -329,7 +329,49 @@ hpx_http_wait(hpx_http_client *client, hpx_http_event *event, uint64_t timeout_n
  *  as hpx_stream_fd(). @thread port @returns >= 0 the descriptor */
 HPX_API int hpx_http_fd(hpx_http_client *client);
 
-/* ---- Counters -------------------------------------------------------------------------------- */
+/* ---- Watching: connections and counters ------------------------------------------------------ */
+
+typedef enum hpx_http_connection_state {
+    HPX_HTTP_CONNECTION_CONNECTING = 1, /* resolving, TCP, TLS */
+    HPX_HTTP_CONNECTION_OPEN,           /* serves, or is idle */
+    HPX_HTTP_CONNECTION_CLOSING,        /* serves nobody; its socket is about to go */
+    HPX_HTTP_CONNECTION_LOST,           /* is gone, because a keep-alive ping was not answered.
+                                           Listed until its place in the table is needed */
+} hpx_http_connection_state;
+
+#define HPX_HTTP_ORIGIN_BYTES 160
+
+/** One connection, as it was a moment ago: members are read one by one while the shard goes on, but
+ *  all are of the same connection. Times are those of hpx_clock_now_ns(). */
+typedef struct hpx_http_connection_stats {
+    uint64_t id; /* of this client, never used again */
+    hpx_http_connection_state state;
+    hpx_http_version version; /* HPX_HTTP_1_1 or HPX_HTTP_2; HPX_HTTP_ANY: not open yet */
+    uint32_t shard;
+    bool h2_keep_alive_timed_out; /* a ping was not answered within h2_keep_alive_timeout_ns */
+    uint64_t began_ns;            /* when connecting began */
+    uint64_t last_read_ns;        /* HTTP/2: any frame; HTTP/1.1: any byte; 0: not yet */
+    uint64_t h2_bytes;            /* of DATA received, with padding */
+    uint64_t h2_rtt_ns;           /* smoothed; 0: no ping was answered yet */
+    uint64_t h2_bdp_bytes;        /* bandwidth-delay product, as estimated */
+    uint64_t h2_window_bytes;     /* receive window of a stream that follows from it */
+    char origin[HPX_HTTP_ORIGIN_BYTES]; /* "https://HOST:PORT", NUL-terminated, may be cut */
+} hpx_http_connection_stats;
+
+/**
+ * Copy what is known of each connection of the client, on all its shards, in no order. For
+ * watchdogs and metrics: a shard that is stuck shows by a last_read_ns that grows old. Neither this
+ * function nor the shard waits for the other.
+ *
+ * @param out  [max]; may be NULL when max is 0
+ * @thread   any, from the client's making to its release   @alloc never   @blocks never
+ * @returns  how many there are; those beyond `max` are not in `out`
+ */
+HPX_API uint32_t
+hpx_http_connections(const hpx_http_client *client, hpx_http_connection_stats *out, uint32_t max);
+
+/** "connecting", "open", "closing", "lost"; static, never NULL. @thread any */
+HPX_API const char *hpx_http_connection_state_name(hpx_http_connection_state state);
 
 /** Since the client was made, over all its shards; of h2_last_read_ns, h2_rtt_ns, h2_bdp_bytes and
  *  h2_window_bytes the largest. Written by the shards alone, without locked instructions. */
@@ -361,7 +403,7 @@ typedef struct hpx_http_stats {
     uint64_t h2_keep_alive_timeouts; /* connections given up because a ping was not answered */
 } hpx_http_stats;
 
-/** Copy the counters. @thread client @blocks never */
+/** Copy the counters. @thread any, from the client's making to its release @blocks never */
 HPX_API void hpx_http_get_stats(const hpx_http_client *client, hpx_http_stats *out);
 
 /** "done", "failed", "timeout", "cancelled"; static, never NULL. @thread any */

@@ -625,6 +625,11 @@ static void test_keep_alive_when_the_peer_is_silent_then_lost(void **state)
     hpx_http_stats stats;
     client_bed_stats(&bed, &stats);
     assert_int_equal(stats.h2_keep_alive_timeouts, 1);
+    client_bed_until_connections(&bed, 0);
+    hpx_http_connection_stats lost;
+    assert_int_equal(hpx_http_connections(bed.client, &lost, 1), 1);
+    assert_int_equal(lost.state, HPX_HTTP_CONNECTION_LOST);
+    assert_true(lost.h2_keep_alive_timed_out);
     bed_end(&p);
 }
 
@@ -654,6 +659,14 @@ static void test_ping_when_data_flows_then_its_numbers_are_in_the_stats(void **s
     assert_true(stats.h2_window_bytes != 0);
     assert_true(stats.h2_last_read_ns != 0 && stats.h2_last_read_ns <= hpx_clock_now_ns());
     assert_int_equal(stats.h2_keep_alive_timeouts, 0);
+    hpx_http_connection_stats one;
+    assert_int_equal(hpx_http_connections(bed.client, &one, 1), 1);
+    assert_int_equal(one.state, HPX_HTTP_CONNECTION_OPEN);
+    assert_int_equal(one.version, HPX_HTTP_2);
+    assert_int_equal(one.h2_bytes, 8 * sizeof(block));
+    assert_true(one.h2_rtt_ns == stats.h2_rtt_ns && one.h2_bdp_bytes == stats.h2_bdp_bytes);
+    assert_int_equal(one.h2_window_bytes, stats.h2_window_bytes);
+    assert_true(one.began_ns != 0 && one.began_ns <= one.last_read_ns);
     bed_end(&p);
 }
 

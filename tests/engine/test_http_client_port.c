@@ -476,6 +476,91 @@ static void test_port_when_cancelled_at_any_moment_then_one_end_each(void **stat
     finish();
 }
 
+static void test_port_when_cancelled_again_and_again_then_the_ring_has_room(void **state)
+{
+    (void)state;
+    prepare();
+    b.config.requests_max = 4;
+    b.config.command_ring_bytes = 64u << 10;
+    open_client();
+    const answer *held = ask("/hold", HPX_HTTP_1_1);
+    for (int i = 0; i < 100000; i++) { /* its END is not taken: it stays open here */
+        assert_int_equal(hpx_http_cancel(b.client, held->id), HPX_OK);
+    }
+    const answer *next = ask("/100", HPX_HTTP_1_1); /* not HPX_E_AGAIN */
+    until_all_ended();
+    assert_int_equal(held->outcome, HPX_HTTP_CANCELLED);
+    assert_int_equal(next->outcome, HPX_HTTP_DONE);
+    finish();
+}
+
+/* What the watchdog has seen; nothing is asserted on its thread. */
+typedef struct watchdog {
+    _Atomic bool is_over;
+    uint64_t looks;
+    uint64_t open[3]; /* by version */
+    uint64_t wrong;
+    char origin[HPX_HTTP_ORIGIN_BYTES];
+} watchdog;
+
+static void *watchdog_main(void *user)
+{
+    watchdog *w = user;
+    hpx_http_connection_stats all[64];
+    hpx_http_stats stats;
+    do {
+        const uint32_t count = hpx_http_connections(b.client, all, 64);
+        hpx_http_get_stats(b.client, &stats);
+        w->looks++;
+        w->wrong += count > 64 || stats.done > stats.requests;
+        for (uint32_t i = 0; i < count && i < 64; i++) {
+            const hpx_http_connection_stats *c = &all[i];
+            const bool is_open = c->state == HPX_HTTP_CONNECTION_OPEN;
+            w->open[1] += is_open && c->version == HPX_HTTP_1_1;
+            w->open[2] += is_open && c->version == HPX_HTTP_2;
+            w->wrong += strcmp(c->origin, w->origin) != 0 || c->began_ns == 0 || c->shard > 1;
+        }
+    } while (!w->is_over);
+    return NULL;
+}
+
+/* Connections come and go, on two shards, and under the watchdog's eyes. */
+static void test_port_when_watched_by_another_thread_then_its_connections_are_seen(void **state)
+{
+    (void)state;
+    static watchdog w;
+    prepare();
+    b.config.shard = HPX_SHARD_LEAST_LOADED;
+    b.config.connections_max = 8;
+    b.config.idle_per_origin_max = 1;
+    b.config.idle_connection_ns = HPX_NS_PER_MS;
+    open_client();
+    memset(&w, 0, sizeof(w));
+    (void)snprintf(w.origin, sizeof(w.origin), "http://127.0.0.1:%u", b.server.port);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, watchdog_main, &w), 0);
+    for (int round = 0; round < 40; round++) {
+        for (int i = 0; i < 12; i++) {
+            (void)ask("/20000", i % 4 == 0 ? HPX_HTTP_2_PRIOR_KNOWLEDGE : HPX_HTTP_1_1);
+        }
+        until_all_ended();
+    }
+    w.is_over = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(w.wrong, 0);
+    assert_true(w.looks != 0);
+
+    (void)ask("/1000000", HPX_HTTP_2_PRIOR_KNOWLEDGE); /* one to be seen for certain */
+    hpx_http_event event;
+    assert_int_equal(hpx_http_wait(b.client, &event, PATIENCE_NS), 1);
+    take(&event);
+    w.open[2] = 0;
+    assert_null(watchdog_main(&w));
+    assert_true(w.open[2] != 0 && w.wrong == 0);
+    until_all_ended();
+    finish();
+}
+
 static void test_port_when_limits_are_met_then_said_at_once(void **state)
 {
     (void)state;
@@ -669,6 +754,8 @@ int main(void)
         cmocka_unit_test(test_port_when_collected_and_large_then_one_event_beyond_the_ring),
         cmocka_unit_test(test_port_when_the_body_is_large_then_it_goes_as_a_block),
         cmocka_unit_test(test_port_when_cancelled_at_any_moment_then_one_end_each),
+        cmocka_unit_test(test_port_when_cancelled_again_and_again_then_the_ring_has_room),
+        cmocka_unit_test(test_port_when_watched_by_another_thread_then_its_connections_are_seen),
         cmocka_unit_test(test_port_when_limits_are_met_then_said_at_once),
         cmocka_unit_test(test_port_when_the_engine_stops_then_every_request_still_ends),
         cmocka_unit_test(test_port_when_closed_with_requests_open_then_all_is_given_back),

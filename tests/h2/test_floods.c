@@ -359,6 +359,28 @@ static void test_floods_when_hpack_bomb_then_stream_ends_and_memory_bounded(void
     stop_alone();
 }
 
+/* As the engine drains a session whose socket is gone. */
+static void test_session_when_failed_and_asked_without_input_then_its_streams_end(void **state)
+{
+    (void)state;
+    start_alone(&hpxi_h2_config_client);
+    duo_side *side = duo_alone(&bed);
+    (void)side_request(side, "GET", "/");
+    (void)side_flush(side);
+    hpxi_h2_fail(side->h2, HPX_E_ABORTED);
+    const uint8_t *none = NULL;
+    size_t nothing = 0;
+    hpxi_h2_event event;
+    assert_int_equal(hpxi_h2_next(side->h2, &none, &nothing, &side->out, bed.now_ns, &event), 1);
+    assert_int_equal(event.kind, HPXI_H2_CLOSED);
+    const hpx_status status =
+        hpxi_h2_next(side->h2, &none, &nothing, &side->out, bed.now_ns, &event);
+    assert_int_equal(status, HPX_E_ABORTED);
+    assert_null(none);
+    assert_int_equal(nothing, 0);
+    stop_alone();
+}
+
 static void check_client_refuses_head(hpx_status expected, const char *name, uint32_t repeats)
 {
     hpxi_h2_config config = hpxi_h2_config_client;
@@ -587,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_floods_when_head_is_over_a_limit_or_malformed_then_stream_ends),
         cmocka_unit_test(test_floods_when_a_rule_is_broken_then_its_code_and_nothing_after),
         cmocka_unit_test(test_floods_when_preface_is_wrong_then_protocol_error),
+        cmocka_unit_test(test_session_when_failed_and_asked_without_input_then_its_streams_end),
         cmocka_unit_test(test_floods_when_goaway_after_long_idle_then_no_abort),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

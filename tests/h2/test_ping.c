@@ -34,7 +34,7 @@ static void start(uint32_t window_bytes_max, uint64_t interval_ns, bool while_id
 static hpxi_h2_ping_snapshot stats(void)
 {
     assert_true(hpxi_h2_ping_is_valid(&ping));
-    return hpxi_h2_ping_read(&ping.stats);
+    return hpxi_h2_ping_read(ping.stats);
 }
 
 /* DATA, the PING it asks for, and the answer after `rtt_ns`. Returns the window, if it grew. */
@@ -213,13 +213,41 @@ static void *watch(void *arg)
     (void)arg;
     hpxi_h2_ping_snapshot before = {0};
     while (before.bytes < RECORDS) {
-        const hpxi_h2_ping_snapshot now = hpxi_h2_ping_read(&ping.stats);
+        const hpxi_h2_ping_snapshot now = hpxi_h2_ping_read(ping.stats);
         if (now.bytes < before.bytes || now.last_read_at_ns < before.last_read_at_ns) {
             return (void *)&ping; /* went backwards */
         }
         before = now;
     }
     return NULL;
+}
+
+static void test_ping_when_the_user_keeps_the_numbers_then_they_outlive_it(void **state)
+{
+    (void)state;
+    static hpxi_h2_ping_stats kept;
+    atomic_store(&kept.bytes, 7); /* of the connection before */
+    atomic_store(&kept.rtt_ns, 7);
+    atomic_store(&kept.keep_alive_timed_out, true);
+    hpxi_h2_ping_config config = HPXI_H2_PING_CONFIG_INIT;
+    config.stats = &kept;
+    config.keep_alive_while_idle = true;
+    hpxi_h2_ping_init(&ping, &config, START_NS);
+    assert_true(hpxi_h2_ping_is_valid(&ping));
+    assert_int_equal(hpxi_h2_ping_read(&kept).bytes, 0);
+    assert_int_equal(hpxi_h2_ping_read(&kept).rtt_ns, 0);
+    assert_false(hpxi_h2_ping_read(&kept).keep_alive_timed_out);
+    hpxi_h2_ping_record_data(&ping, 100, START_NS + 1);
+    hpxi_h2_ping_record_non_data(&ping, START_NS + 2);
+    const uint64_t sent_ns = START_NS + 3600000 * MS;
+    assert_int_equal(hpxi_h2_ping_poll(&ping, 0, sent_ns), HPXI_H2_PING_SEND);
+    hpxi_h2_ping_sent(&ping, sent_ns);
+    assert_int_equal(hpxi_h2_ping_poll(&ping, 0, sent_ns + 3600000 * MS), HPXI_H2_PING_GIVE_UP);
+    memset(&ping, 0, sizeof(ping));
+    const hpxi_h2_ping_snapshot after = hpxi_h2_ping_read(&kept);
+    assert_int_equal(after.bytes, 100);
+    assert_int_equal(after.last_read_at_ns, START_NS + 2);
+    assert_true(after.keep_alive_timed_out);
 }
 
 static void test_ping_when_another_thread_reads_then_numbers_only_grow(void **state)
@@ -249,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_ping_when_frames_arrive_then_keep_alive_waits),
         cmocka_unit_test(test_ping_when_nothing_is_read_after_it_then_timed_out_for_ever),
         cmocka_unit_test(test_ping_when_keep_alive_answer_comes_then_not_a_sample),
+        cmocka_unit_test(test_ping_when_the_user_keeps_the_numbers_then_they_outlive_it),
         cmocka_unit_test(test_ping_when_another_thread_reads_then_numbers_only_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,6 +152,7 @@ http {
     listen 127.0.0.1:%(tls1)d ssl; listen 127.0.0.1:%(tls2)d ssl http2;
     root %(f)s/www;
     location /moved { return 302 /small.txt; }
+    location /down { return 302 http://127.0.0.1:%(h1)d/small.txt; }
     location /gone { return 410 "gone"; }
     location /put { return 200 "$request_method $content_length $content_type"; }
   }
@@ -218,6 +219,14 @@ http {
             body, report = self.download(url, "-L", *options)
             self.assertEqual((body, report["redirects"]), (b"hello\n", 1))
             self.assertEqual(self.download(url, *options)[1]["status"], 302)
+
+    def test_redirect_when_from_https_to_http_then_not_followed(self):
+        for url, options, _ in self.urls("/down"):
+            if url.startswith("https"):
+                _, stderr = hpx("get", url, "-L", "-k", *options, code=1)
+                self.assertIn("from https to http is not followed", stderr)
+        url = self.urls("/down")[0][0]
+        self.assertEqual(self.download(url, "-L")[0], b"hello\n")
 
     def test_head_and_delete_when_asked_then_the_method_is_right(self):
         url = self.urls("/small.txt")[0][0]
