@@ -38,6 +38,7 @@ static void plan_network(plan *p, hpxi_sim_random *random)
         [HPXI_SIM_ACCEPT_ENDS] = 3000,
         [HPXI_SIM_ACCEPT_FAILS] = 2000,
         [HPXI_SIM_NO_SOCKET] = 2000,
+        [HPXI_SIM_CQ_FULL] = 1000,
         [HPXI_SIM_CONNECT_REFUSED] = 3000,
         [HPXI_SIM_CONNECT_STALLS] = 1500,
         [HPXI_SIM_CONNECT_RESET] = 1500,
