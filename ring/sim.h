@@ -27,6 +27,7 @@
     X(SEND_AGAIN, "an inline send finds no room")                                                  \
     X(NO_BUFFERS, "a multishot receive ends with ENOBUFS")                                         \
     X(RECV_ENDS, "a multishot receive ends with data, without F_MORE")                             \
+    X(CQ_FULL, "the completions of a turn find the queue full")                                    \
     X(ACCEPT_ENDS, "a multishot accept ends without F_MORE")                                       \
     X(ACCEPT_FAILS, "an accept finds no descriptor")                                               \
     X(NO_SOCKET, "a socket cannot be made")                                                        \

@@ -62,6 +62,7 @@ struct hpxi_ring {
     sim_cqe *overflow;
     uint32_t overflow_count;
     uint32_t overflow_capacity;
+    bool full; /* takes no more, though there is room */
 
     uint8_t *slots;
     uint8_t *slot_out;   /* given to the application */
@@ -242,7 +243,7 @@ static uint8_t *ring_slot_data(const hpxi_ring *ring, uint16_t slot)
 
 static bool ring_cq_is_full(const hpxi_ring *ring)
 {
-    return ring->cq_count == ring->config.cq_entries || ring->overflow_count != 0;
+    return ring->full || ring->cq_count == ring->config.cq_entries || ring->overflow_count != 0;
 }
 
 static void ring_cq_push(hpxi_ring *ring, const sim_cqe *cqe)
@@ -683,12 +684,14 @@ static void ring_run(hpxi_ring *ring)
     ring_cq_refill(ring);
     const uint32_t count = ring_find_due(ring);
     ring_shuffle(ring, count);
+    ring->full = count != 0 && hpxi_sim_fault_happens(HPXI_SIM_CQ_FULL);
     for (uint32_t i = 0; i < count; i++) {
         sim_op *op = &ring->ops[ring->order[i]];
         if (op_is_due(op)) { /* the one before may have read the same stream */
             op_run(ring, op);
         }
     }
+    ring->full = false;
 }
 
 static void ring_take_time(uint64_t ns)
@@ -763,6 +766,9 @@ int hpxi_ring_wait(hpxi_ring *ring, uint64_t timeout_ns)
     }
     for (;;) {
         const int ready = ring_turn(ring);
+        if (ring->overflow_count != 0 && ready == 0) {
+            continue; /* the next look moves them over */
+        }
         if (ready != 0 || SIM->now_ns == until) {
             return ready;
         }

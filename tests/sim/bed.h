@@ -86,6 +86,7 @@ typedef struct plan {
     bool abrupt;  /* the shard is stopped in the middle of it */
     bool wants_inline;
     uint32_t owners;
+    uint32_t addresses; /* of the venue's name, to be raced; 0: it is dialled by number */
     uint32_t venue[VENUE_FAULT_COUNT];
 } plan;
 
@@ -133,6 +134,8 @@ typedef struct owner {
     hpx_conn *conn; /* inline */
     toy_dialect dialect;
     hpx_protocol protocol;
+    char addresses[96];
+    const char *resolve[1];
     bool leaving; /* close, release or abort was asked for */
 
     /* The lifecycle seen (life.c). */

@@ -38,6 +38,7 @@ static void plan_network(plan *p, hpxi_sim_random *random)
         [HPXI_SIM_ACCEPT_ENDS] = 3000,
         [HPXI_SIM_ACCEPT_FAILS] = 2000,
         [HPXI_SIM_NO_SOCKET] = 2000,
+        [HPXI_SIM_CQ_FULL] = 1000,
         [HPXI_SIM_CONNECT_REFUSED] = 3000,
         [HPXI_SIM_CONNECT_STALLS] = 1500,
         [HPXI_SIM_CONNECT_RESET] = 1500,
@@ -125,6 +126,7 @@ static void plan_people(plan *p, hpxi_sim_random *random)
     p->abrupt = draw(random, 0, 4) == 0;
     p->wants_inline = draw(random, 0, 2) != 0;
     p->owners = (uint32_t)draw(random, 1, 4);
+    p->addresses = (uint32_t)draw(random, 0, 3);
     for (uint32_t i = 0; i < VENUE_FAULT_COUNT; i++) {
         p->venue[i] = draw_chance(random, most[i]);
     }
@@ -162,8 +164,8 @@ void plan_print(const plan *p, FILE *to)
         to,
         "  delay %llu..%llu us, window %u, segment %u, start %llu ns\n"
         "  wait mode %d, sq %u, cq %u, %u slots of %u\n"
-        "  gentle %d, auth %d, hot %d, inline %d, fd %d, abrupt %d, owners %u, requests %u, topics "
-        "each %u\n"
+        "  gentle %d, auth %d, hot %d, inline %d, fd %d, abrupt %d\n"
+        "  owners %u, requests %u, topics each %u, addresses %u\n"
         "  ping %llu ms, pong %llu ms, request %llu ms, chaos %llu ms, rate %.0f/s, queue %u\n"
         "  network:",
         (unsigned long long)n->delay_min_ns / 1000,
@@ -185,6 +187,7 @@ void plan_print(const plan *p, FILE *to)
         p->owners,
         p->requests_max,
         p->topics_per_message,
+        p->addresses,
         (unsigned long long)(p->ping_ns / MS),
         (unsigned long long)(p->pong_ns / MS),
         (unsigned long long)(p->request_ns / MS),

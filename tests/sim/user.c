@@ -22,8 +22,18 @@ hpx_ws_config user_config(bed *b, owner *o, char *url, size_t url_bytes)
     const plan *p = &b->plan;
     o->dialect.secret = p->auth ? "secret" : NULL;
     o->protocol = toy_protocol(&o->dialect);
-    (void)snprintf(url, url_bytes, "ws://10.0.0.1:%u/o%u", b->port, o->id);
+    const char *host = p->addresses == 0 ? "10.0.0.1" : "venue";
+    (void)snprintf(url, url_bytes, "ws://%s:%u/o%u", host, b->port, o->id);
     hpx_ws_config config = HPX_WS_CONFIG_INIT;
+    if (p->addresses != 0) {
+        static const char *const lists[] = {
+            "10.0.0.1", "10.0.0.1,10.0.0.2", "10.0.0.1,10.0.0.2,10.0.0.3"};
+        const char *list = lists[p->addresses - 1];
+        (void)snprintf(o->addresses, sizeof(o->addresses), "venue:%u:%s", b->port, list);
+        o->resolve[0] = o->addresses;
+        config.resolve = o->resolve;
+        config.resolve_count = 1;
+    }
     config.url = url;
     config.protocol = &o->protocol;
     config.receive_mode = p->hot ? HPX_RECEIVE_HOT : HPX_RECEIVE_MULTISHOT;
