@@ -82,10 +82,9 @@ typedef struct hpxi_channel {
         uint64_t missed; /* dropped since the last message that went in */
         bool dirty;      /* on the shard's publish list */
         struct hpxi_channel *next_dirty;
-        hpx_conn *conn;  /* while the handle is one of its; NULL: released, or the end came */
-        hpxi_link *link; /* and its slot there */
-        uint32_t slot;
-        uint64_t requests;         /* taken from the data ring */
+        hpx_conn *conn;    /* while the handle is one of its; NULL: released, or the end came */
+        hpxi_link *link;   /* whose handle it is */
+        uint64_t requests; /* taken from the data ring */
         struct hpxi_channel *next; /* the connection's handles */
         struct hpxi_channel *prev;
     } shard;

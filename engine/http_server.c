@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/error.h"
+#include "engine/listen.h"
 #include "engine/spec.h"
 
 static hpx_status server_invalid(hpx_error *error, const char *what)
@@ -109,41 +110,6 @@ static const hpxi_sock_ops server_ops = {
     .on_gone = server_on_gone,
 };
 
-static hpx_status
-server_open(hpx_http_server *server, const hpx_http_server_config *config, hpx_error *error)
-{
-    hpxi_address address;
-    if (!hpxi_address_parse_endpoint(&address, config->address)) {
-        return hpxi_error_set(
-            error,
-            HPX_E_INVALID,
-            HPX_STAGE_CONFIG,
-            "address \"%.80s\" is not ADDR:PORT or [ADDR]:PORT",
-            config->address);
-    }
-    const hpx_status status = hpxi_sock_listen(
-        &server->shard->owner.socks,
-        &address,
-        config->backlog,
-        config->reuse_port,
-        &server_ops,
-        server,
-        &server->sock);
-    if (status == HPX_E_LIMIT) {
-        return hpxi_error_set(error, status, HPX_STAGE_CONFIG, "no socket left on this shard");
-    }
-    if (status != HPX_OK) {
-        return hpxi_error_set_errno(
-            error, status, HPX_STAGE_CONFIG, "listen on %.80s", config->address);
-    }
-    hpxi_address local;
-    if (hpxi_net_local(server->sock->fd, &local) == 0) {
-        server->port = hpxi_address_port(&local);
-    }
-    server->config.address = NULL; /* used once */
-    return HPX_OK;
-}
-
 static void server_link(hpx_http_server *server)
 {
     hpx_shard *shard = server->shard;
@@ -202,7 +168,17 @@ hpx_status hpx_shard_http_listen(
     }
     status = server_set_limits(server, error);
     if (status == HPX_OK) {
-        status = server_open(server, &full, error);
+        status = hpxi_listen(
+            &shard->owner.socks,
+            full.address,
+            full.backlog,
+            full.reuse_port,
+            &server_ops,
+            server,
+            &server->sock,
+            &server->port,
+            error);
+        server->config.address = NULL; /* used once */
     }
     if (status != HPX_OK) {
         hpxi_server_release(server);

@@ -69,7 +69,6 @@ link_add_handle(hpxi_link *link, const hpxi_record *record, hpxi_channel *channe
     link->handles[slot] =
         (hpxi_link_handle){.channel = channel, .generation = (uint32_t)(record->tag >> 32)};
     channel->shard.link = link;
-    channel->shard.slot = slot;
     if (conn != NULL) {
         hpxi_conn_add_handle(conn, channel);
     }

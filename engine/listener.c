@@ -9,6 +9,7 @@
 
 #include "engine/conn.h"
 #include "engine/error.h"
+#include "engine/listen.h"
 
 static hpx_status listen_invalid(hpx_error *error, const char *what)
 {
@@ -111,41 +112,6 @@ static const hpxi_sock_ops listener_ops = {
 
 /* ---- Public ---------------------------------------------------------------------------------- */
 
-static hpx_status
-listen_open(hpx_listener *listener, const hpx_listen_config *config, hpx_error *error)
-{
-    hpxi_address address;
-    if (!hpxi_address_parse_endpoint(&address, config->address)) {
-        return hpxi_error_set(
-            error,
-            HPX_E_INVALID,
-            HPX_STAGE_CONFIG,
-            "address \"%.80s\" is not ADDR:PORT or [ADDR]:PORT",
-            config->address);
-    }
-    hpx_shard *shard = listener->shard;
-    const hpx_status status = hpxi_sock_listen(
-        &shard->owner.socks,
-        &address,
-        config->backlog,
-        config->reuse_port,
-        &listener_ops,
-        listener,
-        &listener->sock);
-    if (status == HPX_E_LIMIT) {
-        return hpxi_error_set(error, status, HPX_STAGE_CONFIG, "no socket left on this shard");
-    }
-    if (status != HPX_OK) {
-        return hpxi_error_set_errno(
-            error, status, HPX_STAGE_CONFIG, "listen on %.80s", config->address);
-    }
-    hpxi_address local;
-    if (hpxi_net_local(listener->sock->fd, &local) == 0) {
-        listener->port = hpxi_address_port(&local);
-    }
-    return HPX_OK;
-}
-
 hpx_status hpx_shard_listen(
     hpx_shard *shard, const hpx_listen_config *config, hpx_listener **out, hpx_error *error)
 {
@@ -185,7 +151,16 @@ hpx_status hpx_shard_listen(
     if (status != HPX_OK) {
         (void)hpxi_error_set(error, status, HPX_STAGE_CONFIG, "no memory");
     } else {
-        status = listen_open(listener, &full, error);
+        status = hpxi_listen(
+            &shard->owner.socks,
+            full.address,
+            full.backlog,
+            full.reuse_port,
+            &listener_ops,
+            listener,
+            &listener->sock,
+            &listener->port,
+            error);
     }
     if (status != HPX_OK) {
         hpxi_listener_release(listener);
